@@ -1,0 +1,45 @@
+# Postroom: `make run` and `make test` do everything on a machine with Python 3.11 and make.
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PORT     ?= 8000
+API_PORT ?= 8001
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint types bench clean
+
+help:
+	@echo "make run    set up, start the router with its demo sessions, show where to look"
+	@echo "make test   set up, check style and types, run every test"
+	@echo "make lint   check style        make types  check types"
+	@echo "make bench  measure (NAME=fanout for one)"
+	@echo "make clean  remove the environment and caches"
+
+setup: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml clients/python/pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Postroom needs Python 3.11 or newer: install it, or name yours: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e clients/python -e '.[test]'
+	@touch $@
+
+run: setup
+	$(BIN)/postroom demo --port $(PORT) --api-port $(API_PORT)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/pytest
+
+bench: setup
+	$(BIN)/python -m benchmarks $(NAME)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/node_modules

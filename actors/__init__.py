@@ -1,0 +1,1 @@
+"""The actor system: rooms, connections, supervision. Knows no socket, no HTTP, no file, no wall clock."""

@@ -1,0 +1,83 @@
+"""Who a connection is and what it may do: claims of a token in, yes or no for one verb and one room out.
+
+Deny by default: what no rule here allows is forbidden.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import msgspec
+
+__all__ = ["ANONYMOUS", "ROLES", "Identity", "is_room_name"]
+
+ROLES = ("user", "admin", "service")
+
+_ROOM_NAME = re.compile(r"(broadcast|system|[a-z][a-z0-9_-]{0,63}:[^\s*>\x00-\x1f\x7f]{1,200})\Z")
+
+
+def is_room_name(name: str) -> bool:
+    """Tell whether `name` can name a room: `broadcast`, `system` or `word:id`.
+
+    `word` is a lower-case word of up to 64 characters; `id` has 1 to 200 characters, none of them white space,
+    a control character, `*` or `>` (these two are wildcards in tokens and in a cluster's subjects).
+    """
+    return _ROOM_NAME.match(name) is not None
+
+
+@lru_cache(maxsize=4096)
+def _pattern(glob: str) -> re.Pattern[str]:
+    return re.compile("".join(".*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", glob)) + r"\Z")
+
+
+def _matches(patterns: tuple[str, ...], room: str) -> bool:
+    return any(_pattern(glob).match(room) for glob in patterns)
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who speaks, as their token says. `*` in a pattern stands for any number of characters."""
+
+    user: str
+    role: str = "user"
+    """One of `ROLES`."""
+    rooms: tuple[str, ...] = ()
+    """Patterns of rooms that may be read, beyond the identity's own."""
+    publish: tuple[str, ...] = ()
+    """Patterns of rooms that may be published to."""
+    expires_at: float | None = None
+    """Unix time in seconds at which all of this ends; None: never (no token, `--dev`)."""
+
+    @property
+    def own_rooms(self) -> tuple[str, ...]:
+        """The rooms that this identity's connections join by themselves."""
+        return (f"user:{self.user}", f"role:{self.role}", "broadcast", "system")
+
+    @property
+    def trusted(self) -> bool:
+        """Services and admins are slowed by back-pressure; users are held to a rate."""
+        return self.role in ("admin", "service")
+
+    def may_subscribe(self, room: str, owner: str | None = None) -> bool:
+        """Tell whether this identity may read `room`, whose session belongs to `owner` (None: nobody)."""
+        return self.role == "admin" or room in self.own_rooms or self._owns(room, owner) or _matches(self.rooms, room)
+
+    def may_publish(self, room: str) -> bool:
+        """Tell whether this identity may publish to `room`."""
+        return self.role == "service" or _matches(self.publish, room)
+
+    def may_acknowledge(self, room: str, owner: str | None = None) -> bool:
+        """Tell whether this identity may acknowledge an alert of `room` for everyone in it."""
+        return (
+            self.role in ("admin", "service")
+            or room == f"user:{self.user}"
+            or self._owns(room, owner)
+            or _matches(self.rooms, room)
+        )
+
+    def _owns(self, room: str, owner: str | None) -> bool:
+        return owner is not None and owner == self.user and room.startswith("session:")
+
+
+ANONYMOUS = Identity(user="anonymous", role="admin", publish=("*",))
+"""Who a connection without a token is under `--dev`: it may do everything."""
