@@ -6,8 +6,10 @@ does with what the batch brought: one fan-out, one write.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import queue
 import threading
 import uuid
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, TypeVar, overload
 
 import pykka
-from pykka import ActorRegistry
+from pykka import ActorDeadError, ActorRegistry
 from pykka._envelope import Envelope
 
 from .future import LoopFuture, on_event_loop
@@ -23,26 +25,25 @@ from .mailbox import Exit, Mailbox
 
 __all__ = ["LoopActor", "LoopRef", "handles"]
 
-M = TypeVar("M")
 A = TypeVar("A", bound="LoopActor")
+H = TypeVar("H", bound=Callable[..., Any])
 _Handler = Callable[[Any, Any], Any]
 
 logger = logging.getLogger("pykka")
 
 _PROCESS_URN = uuid.uuid4().urn
 _birth_numbers = itertools.count(1)
-_DEFERRED = object()
 _stop_lock = threading.Lock()
 
 
-def handles(message_type: type[M]) -> Callable[[Callable[[A, M], Any]], Callable[[A, M], Any]]:
-    """Mark a method as the handler of one message type.
+def handles(*message_types: type) -> Callable[[H], H]:
+    """Mark a method as the handler of these message types.
 
-    The type is matched exactly: a subclass of it is another message. What no handler takes goes to `on_receive`.
+    A type is matched exactly: a subclass of it is another message. What no handler takes goes to `on_receive`.
     """
 
-    def mark(method: Callable[[A, M], Any]) -> Callable[[A, M], Any]:
-        method.__handles__ = message_type  # type: ignore[attr-defined]  # a mark that __init_subclass__ collects
+    def mark(method: H) -> H:
+        method.__handles__ = message_types  # type: ignore[attr-defined]  # a mark that __init_subclass__ collects
         return method
 
     return mark
@@ -156,8 +157,13 @@ class LoopActor(pykka.Actor):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        marked = {member.__handles__: member for member in vars(cls).values() if hasattr(member, "__handles__")}
-        cls._handlers = {**cls._handlers, **marked}
+        # By name and along the whole MRO: an override need not be marked again, and no base's table is lost.
+        cls._handlers = {
+            message_type: getattr(cls, name)
+            for base in reversed(cls.__mro__)
+            for name, member in vars(base).items()
+            for message_type in getattr(member, "__handles__", ())
+        }
 
     def __init__(self, *_args: Any, mailbox: Mailbox | None = None, **_kwargs: Any) -> None:
         # Not super().__init__(): it makes a UUID and a threading.Event for each actor, 2.6 KB that matter at 10,000.
@@ -183,13 +189,23 @@ class LoopActor(pykka.Actor):
         return LoopFuture()
 
     def _start_actor_loop(self) -> None:
-        self.actor_inbox.occupy(self)
+        try:
+            self.actor_inbox.occupy(self)
+        except RuntimeError:  # registered by now: a ref left there would speak for whoever lives in the mailbox
+            _forget(self._actor_ref)
+            self.actor_stopped.set()
+            raise
 
     def on_restart(self, failure: Exit) -> None:
         """Run after `on_start()` when this actor follows one that failed; `failure` says how and on which message."""
 
     def on_batch_end(self) -> None:
-        """Run once after each batch of messages, when it was handled without a failure."""
+        """Run once after each batch of messages, when it was handled without a failure; before `on_stop()` too."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody waits for the answer to the message being handled."""
+        return self._reply_to is not None
 
     def defer_reply(self) -> LoopFuture[Any]:
         """Keep the reply to the `ask` being handled for later: whoever holds the returned future sets it, once.
@@ -239,7 +255,9 @@ class LoopActor(pykka.Actor):
                 self.on_restart(failure)
         except BaseException as error:
             self._handle_failure(type(error), error, error.__traceback__)
-            self._end(Exit(type(self).__name__, error, None, len(self.actor_inbox)))
+            # The message that the actor before this one failed on is still unanswered: the next one is told of it.
+            message = failure.message if failure is not None else None
+            self._end(Exit(type(self).__name__, error, message, len(self.actor_inbox)))
             return False
         return True
 
@@ -252,12 +270,17 @@ class LoopActor(pykka.Actor):
                 response = handler(self, envelope.message)
             else:
                 response = self._handle_receive(envelope.message)
-        except BaseException as error:
-            if self._reply_to is not None:
+        except Exception:
+            with contextlib.suppress(queue.Full):  # a deferred reply may be set already
                 envelope.reply_to.set_exception()
-            if not isinstance(error, Exception):
-                raise
             logger.info("Exception returned from %s to caller:", self, exc_info=True)
+        except BaseException as error:
+            # Not the error itself: a task that awaits it would end the loop (SystemExit) or count as cancelled.
+            dead = ActorDeadError(f"{self} failed on the message: {error!r}")
+            dead.__cause__ = error
+            with contextlib.suppress(queue.Full):
+                envelope.reply_to.set_exception((ActorDeadError, dead, None))
+            raise
         else:
             if self._reply_to is not None:
                 envelope.reply_to.set(response)
@@ -265,14 +288,18 @@ class LoopActor(pykka.Actor):
             self._reply_to = None
 
     def _stop(self) -> None:
+        try:
+            self.on_batch_end()  # what came before the stop must leave, and after on_stop() it could not
+        except BaseException as error:
+            self._report(error)
         _forget(self._actor_ref)
         self._stopped = True
         self.actor_stopped.set()
         logger.debug("Stopped %s", self)
         try:
             self.on_stop()
-        except Exception as error:
-            self._handle_failure(type(error), error, error.__traceback__)
+        except BaseException as error:  # the stop was asked for and stays an orderly one
+            self._report(error)
 
     def _leave(self) -> None:
         """End an orderly life: who still waits for an answer gets pykka's."""
@@ -284,17 +311,16 @@ class LoopActor(pykka.Actor):
         try:
             self.on_failure(type(error), error, error.__traceback__)
         except BaseException as second:
-            self._handle_failure(type(second), second, second.__traceback__)
+            self._report(second)
         self._end(Exit(type(self).__name__, error, message, len(self.actor_inbox)))
 
     def _end(self, how: Exit) -> None:
         mailbox = self.actor_inbox
-        if how.cause is not None and mailbox.monitor is not None:
-            mailbox.last_exit = how
-            mailbox.vacate()
-        else:
+        if mailbox.monitor is None:
             mailbox.close()
-        if mailbox.monitor is not None:
+        else:
+            mailbox.last_exit = how if how.cause is not None else None
+            mailbox.vacate()
             mailbox.monitor(how)
 
     def _handle_failure(
@@ -304,10 +330,13 @@ class LoopActor(pykka.Actor):
         traceback: TracebackType | None,
     ) -> None:
         # A supervisor writes one structured line about it; without one this is the only trace that the failure leaves.
-        if self.actor_inbox.monitor is None:
-            logger.error("Unhandled exception in %s:", self, exc_info=exception_value)
+        if self.actor_inbox.monitor is None and exception_value is not None:
+            self._report(exception_value)
         _forget(self._actor_ref)
         self.actor_stopped.set()
+
+    def _report(self, error: BaseException) -> None:
+        logger.error("Unhandled exception in %s:", self, exc_info=error)
 
 
 def _forget(ref: pykka.ActorRef[Any]) -> None:
@@ -329,7 +358,7 @@ def _forget(ref: pykka.ActorRef[Any]) -> None:
             elif _birth_number(refs[probe]) < _birth_number(ref):
                 low = probe + 1
             else:
-                high = middle if probe > middle else probe
+                high = middle
                 if refs[probe] is ref:
                     del refs[probe]
                     return

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from pykka import ActorDeadError
 from pykka._envelope import Envelope  # what ActorRef.tell() and ask() hand to an inbox
 
+from .future import LoopFuture
+
 if TYPE_CHECKING:
-    from actors.loop import LoopActor
+    from .loop import LoopActor
 
 __all__ = ["Dispatcher", "Exit", "Mailbox", "Target"]
 
@@ -92,10 +94,11 @@ class Mailbox:
 
     def put(self, envelope: Envelope[Any], /) -> None:
         """Put an envelope in, from any thread. Never blocks. An `ask` of a closed mailbox gets `ActorDeadError`."""
-        if get_ident() == self._dispatcher.thread_id:
+        dispatcher = self._dispatcher
+        if get_ident() == dispatcher.thread_id and not dispatcher.loop.is_closed():
             self.put_here(envelope)
         else:
-            self._dispatcher.post(self, envelope)
+            dispatcher.post(self, envelope)
 
     def put_here(self, envelope: Envelope[Any], /) -> None:
         """Put an envelope in on the loop's own thread: what `put()` does, without asking which thread it is on."""
@@ -106,6 +109,17 @@ class Mailbox:
         if not self._scheduled and self._actor is not None:
             self._scheduled = True
             self._dispatcher.schedule(self)
+
+    def ask(self, message: Any) -> LoopFuture[Any]:
+        """Put `message` in from any thread; `await` the future on the loop, or `get(timeout=...)` it elsewhere."""
+        future: LoopFuture[Any] = LoopFuture()
+        self.put(Envelope(message, reply_to=future))
+        return future
+
+    def stop(self) -> None:
+        """Ask the actor that lives here, if any, to stop after what is in the mailbox."""
+        if self._actor is not None:
+            self._actor.stop()
 
     def get(self) -> Envelope[Any]:
         """Take the first envelope (pykka's inbox interface; used when an actor has stopped)."""
@@ -138,7 +152,7 @@ class Mailbox:
         if self._closed or self._actor is not None:
             raise RuntimeError(f"{self!r} cannot take {actor}: it is closed or taken")
         self._actor = actor
-        if get_ident() == self._dispatcher.thread_id:
+        if get_ident() == self._dispatcher.thread_id and not self._dispatcher.loop.is_closed():
             self._wake()
         else:
             self._dispatcher.call(self._wake)
@@ -184,7 +198,8 @@ class Dispatcher:
         monotonic: A clock that only grows, in seconds.
     """
 
-    _by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Dispatcher] = weakref.WeakKeyDictionary()
+    # Weak values: a dispatcher holds its loop, so weak keys would keep both for ever.
+    _by_loop: weakref.WeakValueDictionary[asyncio.AbstractEventLoop, Dispatcher] = weakref.WeakValueDictionary()
 
     def __init__(
         self,
@@ -193,7 +208,8 @@ class Dispatcher:
         slice_s: float = 0.005,
         monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._loop = loop
+        self.loop = loop
+        """The loop whose actors get their turns here."""
         self._slice_s = slice_s
         self._monotonic = monotonic
         self._ready: deque[Mailbox] = deque()
@@ -231,7 +247,7 @@ class Dispatcher:
         self._ready.append(mailbox)
         if not self._woken:
             self._woken = True
-            self._loop.call_soon(self._run)
+            self.loop.call_soon(self._run)
 
     def post(self, mailbox: Mailbox, envelope: Envelope[Any]) -> None:
         """Put `envelope` into `mailbox` from outside the loop's thread, in the order of the calls.
@@ -247,11 +263,17 @@ class Dispatcher:
             _reject(envelope, mailbox)
 
     def call(self, function: Callable[[], None]) -> None:
-        """Run `function` on the loop's thread, soon; many calls from outside share one wake-up."""
+        """Run `function` on the loop's thread, soon; many calls from outside share one wake-up.
+
+        Raises:
+            RuntimeError: The loop is closed.
+        """
+        if self.loop.is_closed():  # asked each time: only the first of many calls would hear it from the loop
+            raise RuntimeError("the event loop is closed")
         self._outside.append(function)
         if not self._outside_woken:
             self._outside_woken = True
-            self._loop.call_soon_threadsafe(self._drain_outside)
+            self.loop.call_soon_threadsafe(self._drain_outside)
 
     def _bind(self) -> None:
         self.thread_id = threading.get_ident()
@@ -259,18 +281,21 @@ class Dispatcher:
     def _drain_outside(self) -> None:
         # Cleared first: a call that comes in from now on wakes the loop again, so none is left behind.
         self._outside_woken = False
-        while self._outside:
+        # No more than came before: threads that never pause would hold the loop here for ever.
+        for _ in range(len(self._outside)):
             self._outside.popleft()()
 
     def _run(self) -> None:
         ready = self._ready
         monotonic = self._monotonic
         deadline = monotonic() + self._slice_s
-        while ready:
-            ready.popleft()._turn()
-            if monotonic() >= deadline:
-                break
-        if ready:
-            self._loop.call_soon(self._run)
-        else:
-            self._woken = False
+        try:
+            while ready:
+                ready.popleft()._turn()
+                if monotonic() >= deadline:
+                    break
+        finally:  # also when a monitor raises, or nobody would get a turn again
+            if ready:
+                self.loop.call_soon(self._run)
+            else:
+                self._woken = False

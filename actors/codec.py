@@ -1,0 +1,65 @@
+"""The two interfaces between the Connection actor and the outside: how to speak, and what to speak through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from .commands import Command
+from .errors import ErrorCode, Refusal
+from .events import Event
+from .replies import CommandId, Reply
+
+__all__ = ["BadMessage", "Codec", "Wire"]
+
+
+class BadMessage(Refusal):
+    """A frame that is no command. `id` is the command's, where it could be read."""
+
+    def __init__(self, code: ErrorCode, message: str, id: CommandId = None) -> None:
+        super().__init__(code, message)
+        self.id = id
+
+
+class Codec(Protocol):
+    """One wire protocol, without I/O or state: one instance serves every connection that speaks it."""
+
+    def decode(self, text: str) -> Sequence[Command]:
+        """Read the commands of one text frame.
+
+        Raises:
+            BadMessage: It holds none, or a wrong one.
+        """
+
+    def encode(self, reply: Reply) -> bytes:
+        """Write one reply as a whole frame."""
+
+    def encode_event(self, room: str, event: Event) -> bytes:
+        """Write one event of `room` as a whole frame."""
+
+
+class Wire(Protocol):
+    """One client's socket, as far as an actor may touch it. All calls are made on the loop's thread; none waits."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether the socket takes no more for now; `Writable` is told when it does again."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were written and that the kernel has not taken yet."""
+
+    def write(self, frames: bytes) -> None:
+        """Send whole frames; dropped when the socket is closed."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake after what was written; cut the socket if the client does not take part."""
+
+    def trust(self) -> None:
+        """The client is a service or an operator: let more of what it asks for be under way."""
+
+    def begin(self) -> None:
+        """Something that the client asked for is under way; while too much is, nothing more is read from it."""
+
+    def done(self) -> None:
+        """It has been dealt with."""

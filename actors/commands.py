@@ -1,0 +1,144 @@
+"""What clients say: a codec decodes frames into these, the Connection actor obeys them.
+
+The field names are those of the native protocol, whose JSON is these records as they stand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .identity import is_room_name
+
+__all__ = [
+    "Ack",
+    "Command",
+    "Hello",
+    "History",
+    "Ping",
+    "Position",
+    "Presence",
+    "Publish",
+    "Refresh",
+    "State",
+    "Subscribe",
+    "Unsubscribe",
+]
+
+
+MOST_HISTORY = 300
+"""Events in one answer to `history`, at most."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A place in a room's history. It means nothing under another epoch."""
+
+    epoch: str
+    offset: int
+
+    def __post_init__(self) -> None:
+        if self.offset < 0:
+            raise ValueError(f"offset {self.offset} is negative")
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, kw_only=True):
+    """Something a client asks for; its answer carries the same `id`."""
+
+    id: int | str | None = None
+
+
+class _RoomCommand(Command, frozen=True):
+    room: str
+
+    def __post_init__(self) -> None:
+        if not is_room_name(self.room):
+            raise ValueError(
+                f"room {self.room[:80]!r} is no room name: use 'session:ID', 'user:ID', 'role:NAME', 'broadcast', "
+                "'system' or 'word:ID'"
+            )
+
+
+class Client(msgspec.Struct, frozen=True):
+    """What program the client is; for operators."""
+
+    name: str = ""
+    version: str = ""
+
+
+class Hello(Command, frozen=True):
+    """Say who you are; first, and once."""
+
+    token: str | None = None
+    client: Client | None = None
+    resume: dict[str, Position] = {}
+
+
+class Subscribe(_RoomCommand, frozen=True):
+    """Join a room: from a position, from the last `history` events, or from now on."""
+
+    after: Position | None = None
+    history: int | None = None
+    kinds: list[str] | None = None
+    state: bool = True
+
+    def __post_init__(self) -> None:
+        _RoomCommand.__post_init__(self)
+        if self.history is not None and self.history < 0:
+            raise ValueError(f"history {self.history} is negative: it is the number of old events that you want")
+        if self.kinds is not None and not self.kinds:
+            raise ValueError("kinds is empty: name the kinds that you want, or leave it out for all")
+
+
+class Unsubscribe(_RoomCommand, frozen=True):
+    """Leave a room."""
+
+
+class Publish(_RoomCommand, frozen=True):
+    """Hand in an event."""
+
+    kind: str
+    data: dict[str, Any]
+    event_id: str | None = None
+    delivery: str | None = None
+    key: str | None = None
+    ack: str | None = None
+
+
+class State(_RoomCommand, frozen=True):
+    """Ask for the state of a room."""
+
+
+class History(_RoomCommand, frozen=True):
+    """Ask for old events: after an offset, before one, or the last ones."""
+
+    after: int | None = None
+    before: int | None = None
+    limit: int = 100
+
+    def __post_init__(self) -> None:
+        _RoomCommand.__post_init__(self)
+        if not 1 <= self.limit <= MOST_HISTORY:
+            raise ValueError(f"limit {self.limit}: use 1 to {MOST_HISTORY}")
+        if self.after is not None and self.before is not None:
+            raise ValueError("after and before exclude each other: use one of them")
+
+
+class Presence(_RoomCommand, frozen=True):
+    """Ask who is in a room."""
+
+
+class Ack(_RoomCommand, frozen=True):
+    """Acknowledge an alert for everyone in the room."""
+
+    event_id: str
+
+
+class Refresh(Command, frozen=True):
+    """Replace the token before it expires."""
+
+    token: str
+
+
+class Ping(Command, frozen=True):
+    """Ask whether the router answers."""

@@ -1,0 +1,85 @@
+"""RoomDirectory: a room's name in, its mailbox out; opens rooms on first use, and those that were retired again.
+
+The mailbox is there at once and takes mail; the actor moves in when the event log has handed out the room's record.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from .clock import Clock
+from .errors import LogUnavailable
+from .ledger import Ledger
+from .log import EventLog, RoomRecord
+from .mailbox import Exit, Mailbox
+from .messages import ChildExited, StartChild, Sweep
+from .room import Room, RoomLimits, RoomPorts
+from .supervisor import ChildSpec
+
+__all__ = ["RoomDirectory"]
+
+
+class RoomDirectory:
+    """Which rooms are open. Used on the loop's thread only.
+
+    Args:
+        supervisor: The supervisor of the rooms.
+        log: Where events are kept.
+        ledger: Who is in which room.
+        clock: For the rooms, and for the sweep.
+        limits: How much a room holds.
+    """
+
+    def __init__(self, *, supervisor: Mailbox, log: EventLog, ledger: Ledger, clock: Clock, limits: RoomLimits) -> None:
+        self._supervisor = supervisor
+        self._log = log
+        self._clock = clock
+        self._ports = RoomPorts(log=log, ledger=ledger, clock=clock, directory=self, limits=limits)
+        self._rooms: dict[str, Mailbox] = {}
+        self._sweep_every_s = max(0.05, min(limits.idle_s, limits.history_s) / 2)
+        self._sweeping = False
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def room(self, name: str) -> Mailbox:
+        """Return the mailbox of a room, which is opened if need be. `name` is a valid room name."""
+        mailbox = self._rooms.get(name)
+        if mailbox is None:
+            mailbox = self._rooms[name] = Mailbox(name=f"room:{name}")
+            spec = ChildSpec(mailbox.name, partial(self._start, name))
+            self._supervisor.tell(StartChild(spec, mailbox))
+            self._sweep_later()
+        return mailbox
+
+    def known(self, name: str) -> bool:
+        """Tell whether a room is open or was ever used, as far as the log remembers."""
+        return name in self._rooms or self._log.known(name)
+
+    def retire(self, room: str, mailbox: Mailbox) -> bool:
+        """Take a room off the list, unless there is mail for it: then it stays."""
+        if len(mailbox) or self._rooms.get(room) is not mailbox:
+            return False
+        del self._rooms[room]
+        return True
+
+    def _start(self, name: str, mailbox: Mailbox) -> None:
+        self._log.open(name, partial(self._opened, name, mailbox))
+
+    def _opened(self, name: str, mailbox: Mailbox, record: RoomRecord | LogUnavailable) -> None:
+        if isinstance(record, LogUnavailable):
+            self._supervisor.tell(ChildExited(mailbox, Exit(Room.__name__, record, None, len(mailbox))))
+        elif not mailbox.closed:
+            Room.start(name, record, self._ports, mailbox=mailbox)
+
+    def _sweep_later(self) -> None:
+        if not self._sweeping:
+            self._sweeping = True
+            self._clock.call_later(self._sweep_every_s, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeping = False
+        for mailbox in self._rooms.values():
+            mailbox.tell(Sweep())
+        if self._rooms:
+            self._sweep_later()

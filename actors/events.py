@@ -1,0 +1,167 @@
+"""Events and what makes one valid: a publisher's kind and data in, a checked draft out, or a refusal that says why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from .errors import ErrorCode, Refusal
+
+__all__ = ["ALERT_ACKNOWLEDGED", "Delivery", "Draft", "Event", "decode_data", "draft"]
+
+Delivery = Literal["keep", "latest", "ephemeral"]
+
+ALERT_ACKNOWLEDGED = "alert.acknowledged"
+"""Kind of the event that a room adds when somebody acknowledges an alert."""
+
+_DEFAULT_DELIVERY: Mapping[str, Delivery] = {"progress": "latest", "system": "latest"}
+_CUSTOM_KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+\Z")
+_MAX_NAME = 200
+
+# A float takes whole numbers too, and refuses those too large to compute estimates with.
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class _Notification(msgspec.Struct):
+    level: Literal["info", "warning", "error", "success"]
+    message: str
+    title: str | None = None
+
+
+class _Alert(msgspec.Struct):
+    severity: Literal["low", "medium", "high", "critical"]
+    title: str
+    message: str | None = None
+
+
+class _Progress(msgspec.Struct):
+    current: NotNegative
+    total: NotNegative | None = None
+    percent: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    message: str | None = None
+    unit: str | None = None
+    rate: float | None = None
+    elapsed_s: NotNegative | None = None
+    eta_s: NotNegative | None = None
+
+
+class _Session(msgspec.Struct):
+    status: Literal["started", "completed", "failed", "cancelled"]
+    reason: str | None = None
+    result: Any = None
+    owner: str | None = None
+
+
+class _System(msgspec.Struct):
+    status: Literal["operational", "degraded", "maintenance", "outage"]
+    component: str | None = None
+    message: str | None = None
+
+
+_SCHEMAS: Mapping[str, type[msgspec.Struct]] = {
+    "notification": _Notification,
+    "alert": _Alert,
+    "progress": _Progress,
+    "session": _Session,
+    "system": _System,
+}
+
+
+class Draft(msgspec.Struct, frozen=True, gc=False):
+    """An event that is valid and has no place in a room yet."""
+
+    id: str
+    """The publisher's `event_id`, or one that the source made."""
+    kind: str
+    time_ms: int
+    """Unix time in milliseconds at which the source took it."""
+    data: msgspec.Raw
+    """The data as compact JSON, encoded once for every client."""
+    key: str | None = None
+    """What a later value of the same kind replaces while a client lags."""
+    delivery: Delivery = "keep"
+    ack: bool = False
+    """Whether an alert stays in the state until somebody acknowledges it."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """An event at its place in a room: what the log keeps and every subscriber gets."""
+
+    offset: int
+    """Position in the room, from 1 on."""
+    prev: int
+    """Offset of the room's event before this one; 0: none."""
+    draft: Draft
+
+
+def decode_data(data: msgspec.Raw) -> dict[str, Any]:
+    """Return an event's data as plain Python values."""
+    decoded: dict[str, Any] = msgspec.json.decode(data)
+    return decoded
+
+
+def draft(
+    kind: str,
+    data: Mapping[str, Any],
+    *,
+    event_id: str,
+    time_ms: int,
+    key: str | None = None,
+    delivery: str | None = None,
+    ack: str | None = None,
+) -> Draft:
+    """Check what a publisher sent and make a draft of it.
+
+    Args:
+        kind: One of the five kinds, or any name with a dot.
+        data: What belongs to the kind (fields may be added), or any JSON object.
+        event_id: Names the event for its publisher's retries: 1 to 200 characters.
+        time_ms: Unix time in milliseconds.
+        key: Conflation key, 1 to 200 characters; None: one key for the room and kind.
+        delivery: `keep`, `latest` or `ephemeral`; None: what is usual for the kind.
+        ack: `required` keeps an alert until it is acknowledged; None: only where the severity is critical.
+
+    Raises:
+        Refusal: `invalid_event`, with what is wrong and what would be right.
+    """
+    schema = _SCHEMAS.get(kind)
+    if schema is not None:
+        try:
+            msgspec.convert(data, schema)
+        except msgspec.ValidationError as error:
+            raise _invalid(f"{kind} data: {error}") from None
+    elif kind == ALERT_ACKNOWLEDGED or not _CUSTOM_KIND.match(kind) or len(kind) > _MAX_NAME:
+        raise _invalid(
+            f"kind {kind[:_MAX_NAME]!r}: use {', '.join(_SCHEMAS)}, or your own name with a dot, like 'build.finished'"
+        )
+    elif not isinstance(data, dict):
+        raise _invalid(f"data of {kind} must be a JSON object, not {type(data).__name__}")
+    for name, value in (("event_id", event_id), ("key", key)):
+        if value is not None and not 0 < len(value) <= _MAX_NAME:
+            raise _invalid(f"{name} must have 1 to {_MAX_NAME} characters, not {len(value)}")
+    if delivery is None:
+        delivery = _DEFAULT_DELIVERY.get(kind, "keep")
+    elif delivery not in ("keep", "latest", "ephemeral"):
+        raise _invalid(f"delivery {delivery!r}: use 'keep', 'latest' or 'ephemeral'")
+    if ack is not None and (ack not in ("required", "none") or kind != "alert"):
+        raise _invalid(f"ack {ack!r} on {kind}: only an alert takes ack, 'required' or 'none'")
+    try:
+        encoded = msgspec.json.encode(data)
+    except (TypeError, ValueError, UnicodeEncodeError) as error:
+        raise _invalid(f"data cannot be written as JSON: {error}") from None
+    return Draft(
+        id=event_id,
+        kind=kind,
+        time_ms=time_ms,
+        data=msgspec.Raw(encoded),
+        key=key,
+        delivery=delivery,  # type: ignore[arg-type]  # one of the three, checked above
+        ack=kind == "alert" and (ack == "required" or (ack is None and data.get("severity") == "critical")),
+    )
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal(ErrorCode.INVALID_EVENT, message)

@@ -1,0 +1,134 @@
+"""What outlives the actors: a connection's wire, outbox and cursors, and who is in which room.
+
+A supervisor starts a new Connection or Room on these after a failure. Every field has one writer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .identity import Identity
+from .mailbox import Mailbox
+from .messages import Detach
+
+if TYPE_CHECKING:
+    from .codec import Codec, Wire
+    from .commands import Hello
+    from .outbox import Outbox
+
+__all__ = ["ConnectionState", "Ledger", "Subscription"]
+
+
+class Subscription:
+    """One connection in one room."""
+
+    __slots__ = (
+        "by_owner",
+        "connection",
+        "cursor",
+        "kinds",
+        "live",
+        "mailbox",
+        "own",
+        "reattaching",
+        "room",
+        "room_mailbox",
+        "told",
+        "user",
+    )
+
+    def __init__(
+        self,
+        *,
+        room: str,
+        room_mailbox: Mailbox,
+        connection: str,
+        mailbox: Mailbox,
+        user: str,
+        kinds: frozenset[str] | None,
+        cursor: int,
+        by_owner: bool,
+    ) -> None:
+        self.room = room
+        self.room_mailbox = room_mailbox
+        self.connection = connection
+        self.mailbox = mailbox
+        self.user = user
+        self.kinds = kinds
+        """Only these kinds are wanted; None: all."""
+        self.by_owner = by_owner
+        """Whether only the ownership of the session allows it."""
+        self.live = False
+        """Whether the room sends its events as they come. The room writes it."""
+        self.cursor = cursor
+        """Offset of the last event that went into the outbox or was filtered. The connection writes it."""
+        self.told = cursor
+        """The position that the client knows of; behind `cursor` by what was filtered. The connection writes it."""
+        self.reattaching = False
+        """Whether the room was asked to go on after the cursor. The connection writes it."""
+        self.own = False
+        """Whether it was joined by itself and does not count against the limit. The connection writes it."""
+
+
+class ConnectionState:
+    """What one client's connection is, whichever actor serves it."""
+
+    __slots__ = (
+        "client",
+        "codec",
+        "hello",
+        "id",
+        "identity",
+        "mailbox",
+        "offered_token",
+        "outbox",
+        "pending",
+        "subscriptions",
+        "welcomed",
+        "wire",
+    )
+
+    def __init__(
+        self, *, id: str, mailbox: Mailbox, codec: Codec, wire: Wire, outbox: Outbox, offered_token: str | None
+    ) -> None:
+        self.id = id
+        self.mailbox = mailbox
+        self.codec = codec
+        self.wire = wire
+        self.outbox = outbox
+        self.offered_token = offered_token
+        """From the `Authorization` header; used where `hello` brings none."""
+        self.identity: Identity | None = None
+        """None until `hello` was accepted."""
+        self.hello: Hello | None = None
+        """The hello that is being answered; None before and after."""
+        self.welcomed = False
+        self.client = ""
+        self.subscriptions: dict[str, Subscription] = {}
+        self.pending: set[str] = set()
+        """Rooms that a `subscribe` is under way to."""
+
+    def leave(self) -> None:
+        """Leave every room: the connection is over."""
+        for subscription in self.subscriptions.values():
+            subscription.room_mailbox.tell(Detach(self.id))
+        self.subscriptions.clear()
+
+
+class Ledger:
+    """Who is in which room. The Room writes its own page; whoever follows it after a failure finds it there."""
+
+    def __init__(self) -> None:
+        self._pages: dict[str, dict[str, Subscription]] = {}
+
+    def page(self, room: str) -> dict[str, Subscription]:
+        """Return the subscriptions of `room` by connection id: the page itself, for the room to write."""
+        return self._pages.setdefault(room, {})
+
+    def forget(self, room: str) -> None:
+        """Drop the page of a room that nobody is in any more."""
+        if not self._pages.get(room):
+            self._pages.pop(room, None)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._pages.values()))

@@ -1,0 +1,262 @@
+"""Every message that actors exchange: commands in the imperative, facts in the past tense. All are immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from .errors import Refusal
+from .events import Draft, Event
+from .identity import Identity
+from .mailbox import Exit, Mailbox, Target
+
+if TYPE_CHECKING:
+    from .batch import Batch
+    from .commands import Command, Position
+    from .ledger import Subscription
+    from .replies import RoomJoined
+    from .supervisor import ChildSpec
+
+__all__ = [
+    "Acknowledge",
+    "Append",
+    "AppendFailed",
+    "Attach",
+    "Attached",
+    "Authenticated",
+    "ChildExited",
+    "Close",
+    "Committed",
+    "Detach",
+    "Drain",
+    "Frame",
+    "Joined",
+    "Overdue",
+    "Publish",
+    "Published",
+    "Query",
+    "Receipt",
+    "Refused",
+    "Restart",
+    "Shutdown",
+    "StartChild",
+    "Subscribe",
+    "Sweep",
+    "WireClosed",
+    "Writable",
+]
+
+
+# --- services -> source -> room -> whoever published
+
+
+class Receipt(NamedTuple):
+    """What a publisher gets after the commit."""
+
+    room: str
+    epoch: str
+    offset: int
+    event_id: str
+    duplicate: bool
+
+
+class Publish(msgspec.Struct, frozen=True, kw_only=True):
+    """Hand an event to the source. Asked, it answers with a tuple of receipts, one a room, or raises `Refusal`."""
+
+    rooms: tuple[str, ...]
+    kind: str
+    data: Mapping[str, Any]
+    event_id: str | None = None
+    """Names the event for retries: the same id in the same room is taken once. None: the source makes one."""
+    key: str | None = None
+    delivery: str | None = None
+    ack: str | None = None
+    reply_to: Target | None = None
+    """Who is told `Published` or `Refused`, once for each room."""
+    tag: Any = None
+    """Comes back with each answer."""
+
+
+class Append(NamedTuple):
+    """Source to room: give this event the next place."""
+
+    draft: Draft
+    named: bool
+    """Whether the publisher gave the id, so that the same id again is a retry."""
+    reply_to: Target
+    tag: Any
+
+
+class Committed(NamedTuple):
+    """Log to room: the event is safe, at this place."""
+
+    event: Event
+    append: Append
+
+
+class AppendFailed(NamedTuple):
+    """Log to room: the event is not safe."""
+
+    append: Append
+    refusal: Refusal
+
+
+class Published(NamedTuple):
+    """Room to publisher: the event is safe."""
+
+    tag: Any
+    receipt: Receipt
+
+
+class Refused(NamedTuple):
+    """To whoever asked: no, and nothing was changed."""
+
+    tag: Any
+    refusal: Refusal
+
+
+# --- connection <-> room
+
+
+class Subscribe(NamedTuple):
+    """Let a connection in, at a position."""
+
+    connection: str
+    mailbox: Mailbox
+    identity: Identity
+    after: Position | None
+    history: int | None
+    kinds: frozenset[str] | None
+    state: bool
+    tag: Any
+
+
+class Joined(NamedTuple):
+    """Room to connection: attached, from one turn with the state and position in it."""
+
+    tag: Any
+    subscription: Subscription
+    where: RoomJoined
+    page: Batch | None
+    """The first old events."""
+    more: bool
+    """Whether old events are left: the connection sends `Attach` when it has room for them."""
+
+
+class Attach(NamedTuple):
+    """Connection to room: go on after this offset (the next page, or after a repair)."""
+
+    connection: str
+    after: int
+
+
+class Attached(NamedTuple):
+    """Room to connection: what comes after the offset; from there on live, unless there is more."""
+
+    room: str
+    page: Batch | None
+    more: bool
+    top: int
+    """The room's last offset; where there is no page, everything up to it has left the history."""
+
+
+class Detach(NamedTuple):
+    """Connection to room: let me go."""
+
+    connection: str
+
+
+class Query(NamedTuple):
+    """Connection to room: answer `command` (`state`, `history` or `presence`) with a reply."""
+
+    command: Command
+    identity: Identity
+    reply_to: Target
+
+
+class Acknowledge(NamedTuple):
+    """Connection to room: this alert is seen to."""
+
+    event_id: str
+    identity: Identity
+    reply_to: Target
+    tag: Any
+
+
+class Sweep(NamedTuple):
+    """Directory to room: drop what is too old, and retire when idle."""
+
+
+# --- listener -> connection
+
+
+class Frame(NamedTuple):
+    """A text frame came in."""
+
+    text: str
+
+
+class Writable(NamedTuple):
+    """The wire takes bytes again."""
+
+
+class WireClosed(NamedTuple):
+    """The socket is gone."""
+
+
+class Close(NamedTuple):
+    """Close the socket, after what the client should know first."""
+
+    code: int
+    reason: str
+    refusal: Refusal | None = None
+
+
+class Drain(NamedTuple):
+    """Tell the client to go elsewhere and come back in its slot, then close."""
+
+    reconnect_in_ms: int
+
+
+class Overdue(NamedTuple):
+    """A timer of this connection: `hello`, `token_expiring` or `token_expired`."""
+
+    what: str
+    about: float
+    """The expiry that the timer was set for; another one by now makes the timer void."""
+
+
+class Authenticated(NamedTuple):
+    """Authenticator to connection: who the token of this command belongs to."""
+
+    command: Command
+    outcome: Identity | Refusal
+
+
+# --- supervision
+
+
+class StartChild(NamedTuple):
+    """Bring a child to life in this mailbox and watch it."""
+
+    spec: ChildSpec
+    mailbox: Mailbox
+
+
+class ChildExited(NamedTuple):
+    """The life in this mailbox has ended."""
+
+    mailbox: Mailbox
+    exit: Exit
+
+
+class Restart(NamedTuple):
+    """The back-off of the child in this mailbox is over."""
+
+    mailbox: Mailbox
+
+
+class Shutdown(NamedTuple):
+    """Stop every child, then yourself."""

@@ -1,0 +1,44 @@
+"""Outbox: the frames that wait for one client, in order and within a bound."""
+
+from __future__ import annotations
+
+__all__ = ["Outbox"]
+
+
+class Outbox:
+    """Frames that wait because the client's socket takes no more.
+
+    When it is full the client is closed with 4002 and resumes from the room's history: it costs its bound and no more.
+
+    Args:
+        limit: Bytes that may wait, those in the socket's own write buffer counted in.
+    """
+
+    __slots__ = ("_frames", "limit", "size")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        """Bytes that wait here."""
+        self._frames: list[bytes] = []
+
+    def push(self, frames: bytes) -> None:
+        """Put whole frames at the end."""
+        self._frames.append(frames)
+        self.size += len(frames)
+
+    def take(self) -> bytes:
+        """Take everything out, for one write."""
+        frames = self._frames
+        self._frames = []
+        self.size = 0
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def clear(self) -> None:
+        """Drop everything: the client will not get it on this connection."""
+        self._frames = []
+        self.size = 0
+
+    def over(self, buffered: int) -> bool:
+        """Tell whether more waits than may, with `buffered` bytes in the socket's write buffer."""
+        return self.size + buffered > self.limit

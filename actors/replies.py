@@ -1,0 +1,182 @@
+"""What clients are told: the Connection actor makes these, a codec encodes them into frames.
+
+Field names and meanings are those of the native protocol; events have a record of their own in `events`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .errors import ErrorCode
+from .events import Event
+
+__all__ = [
+    "Acknowledged",
+    "Error",
+    "History",
+    "Missing",
+    "Notice",
+    "Pong",
+    "Presence",
+    "Published",
+    "Refreshed",
+    "Reply",
+    "Revoked",
+    "RoomJoined",
+    "Skipped",
+    "State",
+    "Subscribed",
+    "Unsubscribed",
+    "Welcome",
+]
+
+CommandId = int | str | None
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """Offsets that are gone from the history, both ends included."""
+
+    from_: int = msgspec.field(name="from")
+    to: int
+
+
+class Reply(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, kw_only=True, omit_defaults=True):
+    """Anything but an event."""
+
+    id: CommandId = None
+
+
+class RoomJoined(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a subscription begins: position, recovery and state, from one turn of the room."""
+
+    epoch: str
+    offset: int
+    recovery: str
+    """`fresh`, `full`, `partial` or `none`."""
+    replay: int
+    """How many old events follow."""
+    missing: Missing | msgspec.UnsetType = msgspec.UNSET
+    state: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Welcome(Reply, frozen=True):
+    """The answer to `hello`."""
+
+    connection: str
+    user: str
+    role: str
+    protocol: int
+    heartbeat_s: float
+    expires_at: str | None
+    limits: dict[str, int]
+    rooms: dict[str, RoomJoined]
+
+
+class Subscribed(Reply, frozen=True):
+    """The answer to `subscribe`."""
+
+    room: str
+    epoch: str
+    offset: int
+    recovery: str
+    replay: int
+    missing: Missing | msgspec.UnsetType = msgspec.UNSET
+    state: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Unsubscribed(Reply, frozen=True):
+    """The answer to `unsubscribe`."""
+
+    room: str
+
+
+class Published(Reply, frozen=True):
+    """The answer to `publish`, after the commit."""
+
+    room: str
+    epoch: str
+    offset: int
+    event_id: str
+    duplicate: bool
+
+
+class State(Reply, frozen=True):
+    """The answer to `state`."""
+
+    room: str
+    epoch: str
+    offset: int
+    state: dict[str, Any]
+
+
+class History(Reply, frozen=True):
+    """The answer to `history`; the codec writes the events."""
+
+    room: str
+    epoch: str
+    events: tuple[Event, ...]
+    more: bool
+
+
+class Presence(Reply, frozen=True):
+    """The answer to `presence`."""
+
+    room: str
+    members: list[dict[str, Any]]
+    count: int
+
+
+class Acknowledged(Reply, frozen=True):
+    """The answer to `ack`."""
+
+    room: str
+    event_id: str
+
+
+class Refreshed(Reply, frozen=True):
+    """The answer to `refresh`."""
+
+    expires_at: str | None
+
+
+class Pong(Reply, frozen=True):
+    """The answer to `ping`."""
+
+    time: str
+
+
+class Skipped(Reply, frozen=True):
+    """These offsets will not come; the position is now `to`."""
+
+    room: str
+    from_: int = msgspec.field(name="from")
+    to: int
+    reason: str
+    """`filtered`, `expired` or `conflated`."""
+
+
+class Notice(Reply, frozen=True):
+    """Advice; what else it says depends on `code`."""
+
+    code: str
+    expires_at: str | msgspec.UnsetType = msgspec.UNSET
+    reconnect_in_ms: int | msgspec.UnsetType = msgspec.UNSET
+    rooms: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Revoked(Reply, frozen=True):
+    """The server ended a subscription."""
+
+    room: str
+    reason: str
+
+
+class Error(Reply, frozen=True):
+    """A command failed; nothing was changed."""
+
+    code: ErrorCode
+    message: str
+    temporary: bool
+    retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET

@@ -1,0 +1,389 @@
+"""Room: publishers' drafts in, one order out, to everyone who is in the room.
+
+Append -> event log -> Committed -> state and history -> at the end of the batch, one fan-out.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+from pykka._envelope import Envelope
+
+from . import commands, replies
+from .batch import Batch
+from .clock import Clock
+from .errors import ErrorCode, Refusal
+from .estimates import with_estimates
+from .events import ALERT_ACKNOWLEDGED, Draft, Event, decode_data
+from .history import History
+from .ledger import Ledger, Subscription
+from .log import EventLog, RoomRecord
+from .loop import LoopActor, handles
+from .mailbox import Exit, Mailbox
+from .messages import (
+    Acknowledge,
+    Append,
+    AppendFailed,
+    Attach,
+    Attached,
+    Committed,
+    Detach,
+    Joined,
+    Published,
+    Query,
+    Receipt,
+    Refused,
+    Subscribe,
+    Sweep,
+)
+from .replies import Missing, RoomJoined
+from .state import DEFAULT_KEY, RoomState
+
+__all__ = ["Room", "RoomLimits", "RoomPorts"]
+
+_SNAPSHOT_EVERY = 256
+_TRIM_SLACK = 128  # a busy room trims, and writes its state, once in so many events
+_FAN_OUT_BYTES = 128 * 1024
+
+
+class RoomLimits(msgspec.Struct, frozen=True):
+    """How much a room holds."""
+
+    history_events: int = 1000
+    """Events at most."""
+    history_s: float = 600.0
+    """Seconds at most."""
+    idle_s: float = 60.0
+    """Seconds without subscribers and events after which a room retires."""
+
+
+class Retiring(Protocol):
+    """Whoever knows which rooms are open."""
+
+    def retire(self, room: str, mailbox: Mailbox) -> bool:
+        """Take the room off the list, unless there is mail for it."""
+
+
+class RoomPorts(msgspec.Struct, frozen=True):
+    """What every room works with."""
+
+    log: EventLog
+    ledger: Ledger
+    clock: Clock
+    directory: Retiring
+    limits: RoomLimits
+
+
+class Room(LoopActor):
+    """One room: its order, state, history and subscribers.
+
+    Args:
+        name: The room's name.
+        record: What the log knows of it: where to go on.
+        ports: What every room works with.
+        mailbox: Where it lives.
+    """
+
+    def __init__(self, name: str, record: RoomRecord, ports: RoomPorts, *, mailbox: Mailbox) -> None:
+        super().__init__(mailbox=mailbox)
+        self._name = name
+        self._epoch = record.epoch
+        self._top = record.top
+        self._ports = ports
+        self._log = ports.log
+        limits = ports.limits
+        self._history = History(name, record.events, most=limits.history_events, age_s=limits.history_s)
+        self._state = RoomState() if record.state is None else msgspec.json.decode(record.state, type=RoomState)
+        self._state_offset = record.state_offset
+        self._ids: dict[str, Event] = {event.draft.id: event for event in record.events}
+        for event in record.events:
+            if event.offset > record.state_offset:
+                self._state.fold(event)
+        # What was accepted and is not committed yet: the next event is judged by it, clients do not see it.
+        self._ended = self._state.ended
+        self._progress = {key: (self._state.progress_ms[key], data) for key, data in self._state.progress.items()}
+        self._in_flight = 0
+        # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
+        self._uncommitted: dict[str, list[Append]] = {}
+        self._subscribers = ports.ledger.page(name)
+        self._live: dict[str, Mailbox] = {}
+        self._fresh: list[Event] = []
+        self._fresh_bytes = 0
+        self._quiet_since = ports.clock.monotonic()
+
+    def on_start(self) -> None:
+        """Send every subscriber that the ledger names on from its cursor: there are some if this room failed before."""
+        for subscription in self._subscribers.values():
+            self._go_on(subscription, subscription.cursor)
+
+    def on_restart(self, failure: Exit) -> None:
+        """Answer who waits for the message on which the room failed."""
+        message = failure.message
+        refusal = Refusal(ErrorCode.INTERNAL, f"{self._name} failed while it handled this; nothing was changed")
+        if isinstance(message, Committed):
+            self._settle(message)
+        elif isinstance(message, Subscribe):
+            message.mailbox.tell(Refused(message.tag, refusal))
+        elif isinstance(message, Append | Acknowledge):
+            message.reply_to.tell(Refused(message.tag, refusal))
+        elif isinstance(message, Query):
+            message.reply_to.tell(Refused(message.command, refusal))
+
+    def on_failure(self, *_exc_info: object) -> None:
+        """Put retries that wait for a commit back into the mailbox: the successor knows the event from the log."""
+        for waiting in self._uncommitted.values():
+            for append in waiting:
+                self.mailbox.tell(append)
+
+    # --- events
+
+    @handles(Append)
+    def _append(self, message: Append) -> None:
+        draft = message.draft
+        if message.named:
+            first = self._ids.get(draft.id)
+            if first is not None:
+                self._receipt(message, first, duplicate=True)
+                return
+            waiting = self._uncommitted.get(draft.id)
+            if waiting is not None:
+                waiting.append(message)
+                return
+            self._uncommitted[draft.id] = []
+        if draft.kind == "progress":
+            if self._ended:
+                self._refuse(message, self._session_ended())
+                return
+            message = message._replace(draft=self._estimate(draft))
+        elif draft.kind == "session":
+            self._ended = decode_data(draft.data)["status"] != "started"
+            self._progress = {}
+        self._commit(message)
+
+    def _commit(self, append: Append) -> None:
+        self._in_flight += 1
+        self._log.append(self._name, append, self.mailbox)
+
+    @handles(Committed)
+    def _committed(self, message: Committed) -> None:
+        self._in_flight -= 1
+        if message.event.offset > self._top:  # else it was read from the log after a failure
+            event = message.event
+            self._top = event.offset
+            self._state.fold(event)
+            self._history.add(event)
+            self._ids[event.draft.id] = event
+            self._fresh.append(event)
+            self._fresh_bytes += len(memoryview(event.draft.data))
+        self._settle(message)
+        if self._fresh_bytes > _FAN_OUT_BYTES:
+            self._fan_out()
+
+    @handles(AppendFailed)
+    def _append_failed(self, message: AppendFailed) -> None:
+        self._in_flight -= 1
+        self._ended = self._state.ended
+        self._refuse(message.append, message.refusal)
+
+    @handles(Acknowledge)
+    def _acknowledge(self, message: Acknowledge) -> None:
+        if not message.identity.may_acknowledge(self._name, self._state.owner):
+            refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not acknowledge alerts of {self._name}")
+        elif message.event_id not in self._state.alerts:
+            refusal = Refusal(
+                ErrorCode.NOT_FOUND,
+                f"{self._name} has no unacknowledged alert {message.event_id!r}; `state` lists those it has",
+            )
+        else:
+            draft = self._acknowledgement(message.event_id, message.identity.user)
+            self._append(Append(draft, True, message.reply_to, message.tag))
+            return
+        message.reply_to.tell(Refused(message.tag, refusal))
+
+    def _acknowledgement(self, event_id: str, user: str) -> Draft:
+        return Draft(
+            id=f"{event_id}.acknowledged",  # the same for everyone, so that two who acknowledge at once make one event
+            kind=ALERT_ACKNOWLEDGED,
+            time_ms=int(self._ports.clock.time() * 1000),
+            data=msgspec.Raw(msgspec.json.encode({"event_id": event_id, "user": user})),
+        )
+
+    def on_batch_end(self) -> None:
+        """Hand the events of this turn to everyone at once."""
+        if self._fresh:
+            self._fan_out()
+            self._quiet_since = self._ports.clock.monotonic()
+            self._keep_within_bounds(slack=_TRIM_SLACK)
+
+    def _fan_out(self) -> None:
+        batch, self._fresh, self._fresh_bytes = Batch(self._name, self._fresh), [], 0
+        envelope = Envelope(batch)  # one for all: nobody answers it
+        for mailbox in self._live.values():
+            mailbox.put_here(envelope)
+
+    def _settle(self, message: Committed) -> None:
+        event, append = message
+        self._receipt(append, event, duplicate=False)
+        for again in self._uncommitted.pop(event.draft.id, ()) if append.named else ():
+            self._receipt(again, event, duplicate=True)
+
+    def _receipt(self, append: Append, event: Event, *, duplicate: bool) -> None:
+        receipt = Receipt(self._name, self._epoch, event.offset, event.draft.id, duplicate)
+        append.reply_to.tell(Published(append.tag, receipt))
+
+    def _refuse(self, append: Append, refusal: Refusal) -> None:
+        append.reply_to.tell(Refused(append.tag, refusal))
+        for again in self._uncommitted.pop(append.draft.id, ()) if append.named else ():
+            again.reply_to.tell(Refused(again.tag, refusal))
+
+    def _session_ended(self) -> Refusal:
+        return Refusal(
+            ErrorCode.SESSION_ENDED,
+            f"{self._name} has ended and takes no more progress; publish session 'started' to open a new run",
+        )
+
+    def _estimate(self, draft: Draft) -> Draft:
+        key = draft.key or DEFAULT_KEY
+        before_ms, before = self._progress.get(key, (draft.time_ms, None))
+        data = with_estimates(decode_data(draft.data), before, (draft.time_ms - before_ms) / 1000)
+        self._progress[key] = (draft.time_ms, data)
+        return msgspec.structs.replace(draft, data=msgspec.Raw(msgspec.json.encode(data)))
+
+    # --- subscribers
+
+    @handles(Subscribe)
+    def _subscribe(self, message: Subscribe) -> None:
+        identity = message.identity
+        if not identity.may_subscribe(self._name, self._state.owner):
+            refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {self._name}")
+            message.mailbox.tell(Refused(message.tag, refusal))
+            return
+        recovery, cursor, missing = self._recover(message)
+        subscription = Subscription(
+            room=self._name,
+            room_mailbox=self.mailbox,
+            connection=message.connection,
+            mailbox=message.mailbox,
+            user=identity.user,
+            kinds=message.kinds,
+            cursor=cursor,
+            by_owner=not identity.may_subscribe(self._name),
+        )
+        self._subscribers[message.connection] = subscription
+        page, more = self._history.page(cursor)
+        self._set_live(subscription, not more)
+        where = RoomJoined(
+            epoch=self._epoch,
+            offset=self._top,
+            recovery=recovery,
+            replay=self._history.count_after(cursor, message.kinds),
+            missing=msgspec.UNSET if missing is None else missing,
+            state=self._state.view() if message.state else msgspec.UNSET,
+        )
+        message.mailbox.tell(Joined(message.tag, subscription, where, page, more))
+
+    def _recover(self, message: Subscribe) -> tuple[str, int, Missing | None]:
+        """Return the kind of recovery, the offset to go on from and what is gone."""
+        after = message.after
+        if after is None:
+            wanted = self._history.before(None, message.history) if message.history else []
+            return "fresh", wanted[0].prev if wanted else self._top, None
+        if after.epoch != self._epoch or after.offset > self._top:
+            return "none", self._top, None
+        oldest = self._history.first_prev(self._top)
+        if after.offset >= oldest:
+            return "full", after.offset, None
+        return "partial", oldest, Missing(from_=after.offset + 1, to=oldest)
+
+    @handles(Attach)
+    def _attach(self, message: Attach) -> None:
+        subscription = self._subscribers.get(message.connection)
+        if subscription is not None:
+            self._go_on(subscription, message.after)
+
+    def _go_on(self, subscription: Subscription, after: int) -> None:
+        page, more = self._history.page(after)
+        self._set_live(subscription, not more)
+        subscription.mailbox.tell(Attached(self._name, page, more, self._top))
+
+    def _set_live(self, subscription: Subscription, live: bool) -> None:
+        subscription.live = live
+        if live:
+            self._live[subscription.connection] = subscription.mailbox
+        else:
+            self._live.pop(subscription.connection, None)
+
+    @handles(Detach)
+    def _detach(self, message: Detach) -> None:
+        self._subscribers.pop(message.connection, None)
+        self._live.pop(message.connection, None)
+        self._quiet_since = self._ports.clock.monotonic()
+
+    # --- questions
+
+    @handles(Query)
+    def _query(self, message: Query) -> None:
+        command = message.command
+        if not message.identity.may_subscribe(self._name, self._state.owner):
+            refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not read {self._name}")
+            message.reply_to.tell(Refused(command, refusal))
+        else:
+            message.reply_to.tell(self._answer_query(command))
+
+    def _answer_query(self, command: commands.Command) -> replies.Reply:
+        if isinstance(command, commands.State):
+            return replies.State(
+                id=command.id, room=self._name, epoch=self._epoch, offset=self._top, state=self._state.view()
+            )
+        if isinstance(command, commands.Presence):
+            members = self._members()
+            return replies.Presence(
+                id=command.id,
+                room=self._name,
+                members=[{"user": user, "connections": count} for user, count in members.items()],
+                count=len(members),
+            )
+        assert isinstance(command, commands.History)
+        if command.after is not None:
+            events = self._history.after(command.after, command.limit)
+            more = bool(events) and events[-1].offset < self._top
+        else:
+            events = self._history.before(command.before, command.limit)
+            more = bool(events) and events[0].prev > self._history.first_prev(self._top)
+        return replies.History(id=command.id, room=self._name, epoch=self._epoch, events=tuple(events), more=more)
+
+    def _members(self) -> dict[str, int]:
+        members: dict[str, int] = {}
+        for subscription in self._subscribers.values():
+            members[subscription.user] = members.get(subscription.user, 0) + 1
+        return members
+
+    # --- bounds
+
+    @handles(Sweep)
+    def _sweep(self, message: Sweep) -> None:
+        self._keep_within_bounds(slack=0)
+        idle_s = self._ports.clock.monotonic() - self._quiet_since
+        if self._subscribers or self._in_flight > 0 or idle_s < self._ports.limits.idle_s:
+            return
+        if self._ports.directory.retire(self._name, self.mailbox):
+            self._snapshot()
+            self._log.release(self._name)
+            self._ports.ledger.forget(self._name)
+            self.stop()
+
+    def _keep_within_bounds(self, slack: int) -> None:
+        overdue = self._history.overdue(self._ports.clock.time() * 1000)
+        if self._top - self._state_offset >= _SNAPSHOT_EVERY or overdue > slack:
+            self._snapshot()
+        if overdue > slack:
+            for event in self._history.after(0, overdue):
+                self._ids.pop(event.draft.id, None)
+            self._history.drop(overdue)
+            self._log.trim(self._name, self._history.first_prev(self._top) + 1)
+
+    def _snapshot(self) -> None:
+        if self._state_offset < self._top:
+            self._state_offset = self._top
+            self._log.snapshot(self._name, self._top, msgspec.json.encode(self._state))

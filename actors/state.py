@@ -1,0 +1,96 @@
+"""The state of a room, folded from its events: one event in, what a client that joins must know out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from .events import ALERT_ACKNOWLEDGED, Draft, Event, decode_data
+
+__all__ = ["RoomState", "time_text"]
+
+DEFAULT_KEY = "default"
+"""Where the progress of a publisher that sets no `key` stands in the state."""
+
+
+def time_text(time_ms: int) -> str:
+    """Write Unix milliseconds as RFC 3339 in UTC, to the millisecond."""
+    seconds, ms = divmod(time_ms, 1000)
+    return f"{_second_text(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second_text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+class RoomState(msgspec.Struct, omit_defaults=True):
+    """What a room's events amount to. Only `fold` changes it; `view` is what clients see."""
+
+    status: str | None = None
+    """started, completed, failed or cancelled; None: no session event yet."""
+    owner: str | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    progress: dict[str, dict[str, Any]] = {}
+    """Key to the last progress data, with its estimates."""
+    progress_ms: dict[str, int] = {}
+    """Key to the time of that value."""
+    alerts: dict[str, dict[str, Any]] = {}
+    """Event id to an alert that nobody has acknowledged yet."""
+    last_event_ms: int | None = None
+    counts: dict[str, int] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session is over and takes no more progress."""
+        return self.status in ("completed", "failed", "cancelled")
+
+    def fold(self, event: Event) -> None:
+        """Take one event in. Events come in the order of their offsets, each once."""
+        draft = event.draft
+        self.last_event_ms = draft.time_ms
+        self.counts[draft.kind] = self.counts.get(draft.kind, 0) + 1
+        if draft.kind == "progress":
+            key = draft.key or DEFAULT_KEY
+            self.progress[key] = decode_data(draft.data)
+            self.progress_ms[key] = draft.time_ms
+        elif draft.kind == "session":
+            self._fold_session(draft, decode_data(draft.data))
+        elif draft.kind == "alert" and draft.ack:
+            self.alerts[draft.id] = {
+                "event_id": draft.id,
+                "offset": event.offset,
+                "time": time_text(draft.time_ms),
+                **decode_data(draft.data),
+            }
+        elif draft.kind == ALERT_ACKNOWLEDGED:
+            self.alerts.pop(decode_data(draft.data)["event_id"], None)
+
+    def _fold_session(self, draft: Draft, data: dict[str, Any]) -> None:
+        self.status = data["status"]
+        self.owner = data.get("owner") or self.owner
+        if data["status"] == "started":
+            self.started_ms, self.ended_ms = draft.time_ms, None
+            self.progress, self.progress_ms = {}, {}
+        else:
+            self.ended_ms = draft.time_ms
+
+    def view(self) -> dict[str, Any]:
+        """Return the state as the wire shows it (PROTOCOL: `state` of a room); the caller may keep it."""
+        view: dict[str, Any] = {"status": self.status}
+        if self.owner is not None:
+            view["owner"] = self.owner
+        if self.started_ms is not None:
+            view["started_at"] = time_text(self.started_ms)
+        if self.ended_ms is not None:
+            view["ended_at"] = time_text(self.ended_ms)
+        if self.progress:
+            view["progress"] = dict(self.progress)
+        view["alerts"] = list(self.alerts.values())
+        view["last_event_at"] = None if self.last_event_ms is None else time_text(self.last_event_ms)
+        view["counts"] = dict(self.counts)
+        return view

@@ -1,0 +1,276 @@
+"""Supervisors: what failed in, a new actor in the same mailbox out, or a child given up; one log line for each step.
+
+root ── connections ── a Connection for each socket
+    ├── rooms ──────── a Room for each room in use
+    ├── source
+    └── plug-ins' actors
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+import structlog
+
+from .clock import Clock
+from .errors import Escalation
+from .loop import LoopActor, handles
+from .mailbox import Exit, Mailbox
+from .messages import ChildExited, Restart, Shutdown, StartChild
+
+__all__ = ["Backoff", "Child", "ChildSpec", "Supervisor", "SupervisorStart"]
+
+log = structlog.get_logger("postroom.supervisor")
+
+
+class Backoff:
+    """How long to wait before a restart: not at all for the first, then full jitter under a doubling bound.
+
+    The first restart is immediate because most failures are one bad message, and the client must not notice. Full
+    jitter (a wait drawn evenly between zero and the bound) keeps many children that failed together from coming back
+    together.
+
+    Args:
+        first_s: The bound of the second restart's wait.
+        most_s: The largest bound.
+        draw: Draws a number between two; for tests.
+    """
+
+    def __init__(
+        self,
+        first_s: float = 0.05,
+        most_s: float = 5.0,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._first_s = first_s
+        self._most_s = most_s
+        self._draw = draw
+
+    def wait_s(self, recent_restarts: int) -> float:
+        """Return the seconds to wait after `recent_restarts` restarts within the intensity's window."""
+        if recent_restarts == 0:
+            return 0.0
+        return self._draw(0.0, min(self._most_s, self._first_s * 2.0 ** (recent_restarts - 1)))
+
+
+class ChildSpec:
+    """What a supervisor must know to keep a child alive. The words are those of Erlang/OTP's `supervisor`.
+
+    Args:
+        name: Names the child in logs and for operators.
+        start: Brings an actor to life in the mailbox, now or later on the loop's thread. For the first life and for
+            each after a failure.
+        restart: `permanent`: always; `transient`: after a failure, not after an orderly stop; `temporary`: never.
+        intensity: Restarts within `within_s` seconds before the supervisor gives the child up.
+        within_s: The window of the intensity, in seconds.
+        backoff: How long to wait before each restart.
+        on_give_up: Called when the child is given up, so that the failure ends here. None: the failure escalates, and
+            the supervisor fails in its turn.
+    """
+
+    __slots__ = ("backoff", "intensity", "name", "on_give_up", "restart", "start", "within_s")
+
+    def __init__(
+        self,
+        name: str,
+        start: Callable[[Mailbox], object],
+        *,
+        restart: Literal["permanent", "transient", "temporary"] = "permanent",
+        intensity: int = 3,
+        within_s: float = 5.0,
+        backoff: Backoff | None = None,
+        on_give_up: Callable[[Exit], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.start = start
+        self.restart = restart
+        self.intensity = intensity
+        self.within_s = within_s
+        self.backoff = backoff or _BACKOFF
+        self.on_give_up = on_give_up
+
+
+_BACKOFF = Backoff()
+
+
+class Child:
+    """A child and what became of it. Outlives the supervisor."""
+
+    __slots__ = ("mailbox", "recent", "restarts", "spec")
+
+    def __init__(self, spec: ChildSpec, mailbox: Mailbox) -> None:
+        self.spec = spec
+        self.mailbox = mailbox
+        self.restarts = 0
+        """How often it was restarted in all."""
+        self.recent: deque[float] | None = None
+        """When it was restarted lately, by the monotonic clock; None: never."""
+
+
+class Supervisor(LoopActor):
+    """Starts children, restarts the ones that fail, gives up the ones that fail too often.
+
+    Args:
+        name: For logs.
+        children: Filled with the children by their mailboxes; given to the successor of a supervisor that failed.
+        clock: For the intensity's window and the back-off.
+        mailbox: Where it lives.
+    """
+
+    def __init__(self, name: str, children: dict[Mailbox, Child], clock: Clock, *, mailbox: Mailbox) -> None:
+        super().__init__(mailbox=mailbox)
+        self._name = name
+        self._children = children
+        self._clock = clock
+        self._stopping = False
+
+    def on_restart(self, failure: Exit) -> None:
+        """Bring back the children that are down; those that live do not notice that their supervisor failed."""
+        for child in self._children.values():
+            if not child.mailbox.occupied:
+                child.recent = None
+                self._start(child)
+
+    @handles(StartChild)
+    def _start_child(self, message: StartChild) -> None:
+        mailbox = message.mailbox
+        child = self._children[mailbox] = Child(message.spec, mailbox)
+        own = self.mailbox
+        mailbox.monitor = lambda how: own.tell(ChildExited(mailbox, how))
+        self._start(child)
+
+    @handles(ChildExited)
+    def _child_exited(self, message: ChildExited) -> None:
+        child = self._children.get(message.mailbox)
+        if child is None:
+            return
+        how = message.exit
+        if how.cause is not None:
+            self._log_failure(child, how)
+        wanted = child.spec.restart == "permanent" or (child.spec.restart == "transient" and how.cause is not None)
+        if self._stopping or not wanted:
+            self._drop(child, how if how.cause is not None and not self._stopping else None)
+        elif self._too_often(child):
+            self._give_up(child, how)
+        else:
+            self._restart_later(child)
+
+    @handles(Restart)
+    def _restart(self, message: Restart) -> None:
+        child = self._children.get(message.mailbox)
+        if child is not None and not child.mailbox.occupied and not self._stopping:
+            self._start(child)
+
+    @handles(Shutdown)
+    def _shutdown(self, message: Shutdown) -> None:
+        self._stopping = True
+        for child in reversed(list(self._children.values())):
+            if not child.mailbox.occupied:
+                self._drop(child, None)
+            elif child.spec.start.__class__ is SupervisorStart:
+                child.mailbox.tell(Shutdown())
+            else:
+                child.mailbox.stop()
+        if not self._children:
+            self.stop()
+
+    def _start(self, child: Child) -> None:
+        try:
+            child.spec.start(child.mailbox)
+        except Exception as error:
+            self.mailbox.tell(ChildExited(child.mailbox, Exit("", error, None, len(child.mailbox))))
+
+    def _too_often(self, child: Child) -> bool:
+        now = self._clock.monotonic()
+        recent = child.recent = child.recent or deque()
+        while recent and recent[0] <= now - child.spec.within_s:
+            recent.popleft()
+        return len(recent) >= child.spec.intensity
+
+    def _restart_later(self, child: Child) -> None:
+        assert child.recent is not None
+        wait_s = child.spec.backoff.wait_s(len(child.recent))
+        child.recent.append(self._clock.monotonic())
+        child.restarts += 1
+        log.warning(
+            "actor_restarted",
+            supervisor=self._name,
+            actor=child.spec.name,
+            restart=len(child.recent),
+            of=child.spec.intensity,
+            within_s=child.spec.within_s,
+            restarts_in_all=child.restarts,
+            backoff_ms=round(wait_s * 1000, 1),
+        )
+        if wait_s == 0.0:
+            self._start(child)
+        else:
+            mailbox, own = child.mailbox, self.mailbox
+            self._clock.call_later(wait_s, lambda: own.tell(Restart(mailbox)))
+
+    def _give_up(self, child: Child, how: Exit) -> None:
+        spec = child.spec
+        log.error(
+            "actor_given_up",
+            supervisor=self._name,
+            actor=spec.name,
+            restarts=spec.intensity,
+            within_s=spec.within_s,
+            escalates=spec.on_give_up is None,
+        )
+        if spec.on_give_up is None:
+            # It stays among the children: whoever follows this supervisor starts it again.
+            raise Escalation(spec.name, spec.intensity, spec.within_s)
+        self._drop(child, how)
+
+    def _drop(self, child: Child, given_up: Exit | None) -> None:
+        del self._children[child.mailbox]
+        child.mailbox.close()
+        if given_up is not None and child.spec.on_give_up is not None:
+            child.spec.on_give_up(given_up)
+        if self._stopping and not self._children:
+            self.stop()
+
+    def _log_failure(self, child: Child, how: Exit) -> None:
+        text = "".join(traceback.format_exception(how.cause))
+        log.error(
+            "actor_failed",
+            supervisor=self._name,
+            actor=child.spec.name,
+            actor_class=how.actor_class,
+            message_type=type(how.message).__name__ if how.message is not None else None,
+            exception_type=type(how.cause).__name__,
+            error=str(how.cause),
+            traceback=text,
+            traceback_hash=hashlib.blake2s(_places(how.cause).encode(), digest_size=6).hexdigest(),
+            mailbox_depth=how.depth,
+        )
+
+
+class SupervisorStart:
+    """Starts a supervisor as the child of another one.
+
+    Args:
+        name: The supervisor's name.
+        clock: Its clock.
+    """
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        self._name = name
+        self._clock = clock
+        self.children: dict[Mailbox, Child] = {}
+        """Its children, over all its lives."""
+
+    def __call__(self, mailbox: Mailbox) -> None:
+        Supervisor.start(self._name, self.children, self._clock, mailbox=mailbox)
+
+
+def _places(error: BaseException | None) -> str:
+    """Where an exception came through: the same failure has the same places, whatever values it speaks of."""
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    return "|".join([type(error).__name__, *(f"{frame.filename}:{frame.lineno}" for frame in frames)])

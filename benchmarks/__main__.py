@@ -1,0 +1,93 @@
+"""Run the benchmarks: `python -m benchmarks [NAME]`, or `make bench NAME=..`.
+
+In: a name and options. Out: tables on standard output and a record under `results/`. Exit code 0: measured,
+whether or not the targets hold; 1: at least one measurement is invalid; 2: wrong usage.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from .measure import Settings, fanout
+from .peers import PEERS
+from .processes import LOAD_CORE, exit_on_signals
+from .record import recall, record, save
+from .report import render
+
+
+def main() -> int:
+    """Run what the command line names and return the exit code."""
+    options = _options()
+    if sys.platform != "linux":
+        print("The benchmarks need Linux: they read /proc and wait with epoll.", file=sys.stderr)
+        return 2
+    exit_on_signals()
+    settings = Settings(options.subscribers, options.seconds, options.rounds)
+    names = [options.name] if options.name else list(BENCHMARKS)
+    try:
+        return max(BENCHMARKS[name](settings, options.peers) for name in names)
+    except KeyboardInterrupt:
+        print("\ninterrupted: the servers are stopped, nothing is kept", file=sys.stderr)
+        return 130
+
+
+def run_fanout(settings: Settings, chosen: list[str]) -> int:
+    """Measure loads A and B with the chosen servers, print the report and keep the record."""
+    peers = {peer.name: peer for peer in PEERS}
+    skipped = {name: reason for name in chosen if (reason := peers[name].unavailable()) is not None}
+    for name, reason in skipped.items():
+        print(f"skipping {peers[name].title}: {reason}", flush=True)
+    if LOAD_CORE is None:
+        print("only one core: servers and load generator share it, so take no figure for granted", flush=True)
+    taking_part = [peers[name] for name in chosen if name not in skipped]
+
+    results = fanout(taking_part, settings)
+
+    current = record("fanout", settings, taking_part, results, skipped)
+    previous = recall(current)
+    print(render(settings, peers, results, skipped, current, previous))
+    print(f"\nkept as {save(current)}")
+    return int(any(result.invalid for of_peers in results.values() for result in of_peers.values()))
+
+
+BENCHMARKS: dict[str, Callable[[Settings, list[str]], int]] = {"fanout": run_fanout}
+
+
+def _options() -> argparse.Namespace:
+    names = [peer.name for peer in PEERS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Postroom and its peers.")
+    parser.add_argument("name", nargs="?", choices=tuple(BENCHMARKS), help="one benchmark (default: all)")
+    parser.add_argument("--seconds", type=duration, default=5.0, help="length of a measurement (default 5)")
+    parser.add_argument("--rounds", type=whole_number, default=3, help="repeats of each measurement (default 3)")
+    parser.add_argument("--subscribers", type=whole_number, default=500, help="in the room (default 500)")
+    parser.add_argument(
+        "--peers",
+        type=lambda text: _chosen(text, names),
+        default=names,
+        metavar="NAME,..",
+        help=f"servers to measure (default all: {','.join(names)})",
+    )
+    return parser.parse_args()
+
+
+def duration(text: str) -> float:
+    if not (seconds := float(text)) >= 0.1:
+        raise argparse.ArgumentTypeError(f"{text} is too short: at least 0.1")
+    return seconds
+
+
+def whole_number(text: str) -> int:
+    if (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too few: at least 1")
+    return count
+
+
+def _chosen(text: str, names: list[str]) -> list[str]:
+    chosen = text.split(",")
+    if unknown := [name for name in chosen if name not in names]:
+        raise argparse.ArgumentTypeError(f"no server {unknown[0]!r}: there are {', '.join(names)}")
+    return list(dict.fromkeys(chosen))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The servers that are compared: how each is started, which protocol it speaks and which versions it consists of.
+
+In: free ports. Out: command lines.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from . import node
+
+__all__ = ["PEERS", "Peer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One server."""
+
+    name: str
+    """What `--peers` calls it."""
+
+    title: str
+    """What the tables call it."""
+
+    dialect: str
+    """A key of `DIALECTS`."""
+
+    command: Callable[[int, int], list[str]]
+    """The command line for a WebSocket port and a second port, for servers that have one."""
+
+    health: str | None
+    """The path that answers 200 when the server is ready; `None`: it is when it accepts connections."""
+
+    unavailable: Callable[[], str | None]
+    """Why it cannot run on this machine, or `None` if it can."""
+
+    versions: Callable[[], dict[str, str]]
+    """The versions of its runtime and packages, by name."""
+
+
+def _python_versions(*packages: str) -> dict[str, str]:
+    return {"python": sys.version.partition(" ")[0], **{name: version(name) for name in packages}}
+
+
+def _node_relay(name: str, title: str, dialect: str, package: str, script: str) -> Peer:
+    return Peer(
+        name=name,
+        title=title,
+        dialect=dialect,
+        command=lambda port, _: ["node", str(node.PEERS / script), str(port)],
+        health=None,
+        unavailable=lambda: node.unavailable(package),
+        versions=lambda: node.versions(package),
+    )
+
+
+def _postroom() -> str:
+    """Return the command of this environment, or else of the PATH, or nothing."""
+    beside = Path(sys.executable).with_name("postroom")
+    return str(beside) if beside.exists() else shutil.which("postroom") or ""
+
+
+PEERS = (
+    Peer(
+        name="postroom",
+        title="Postroom",
+        dialect="postroom",
+        command=lambda port, api_port: (
+            [_postroom(), "serve", "--dev", "--journal", "memory", "--port", str(port), "--api-port", str(api_port)]
+        ),
+        health="/healthz",
+        unavailable=lambda: None if _postroom() else "the command `postroom` is not installed",
+        versions=lambda: _python_versions("postroom", "websockets", "uvloop", "msgspec", "pykka"),
+    ),
+    _node_relay("ws", "Node ws", "relay", "ws", "ws_relay.js"),
+    _node_relay("socketio", "Node socket.io", "socketio", "socket.io", "socketio_relay.js"),
+    Peer(
+        name="broadcast",
+        title="websockets.broadcast",
+        dialect="relay",
+        command=lambda port, _: [sys.executable, str(node.PEERS / "broadcast_relay.py"), str(port)],
+        health=None,
+        unavailable=lambda: None,
+        versions=lambda: _python_versions("websockets", "uvloop"),
+    ),
+)

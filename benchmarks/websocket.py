@@ -1,0 +1,65 @@
+"""The client's side of RFC 6455, as little of it as a load generator needs.
+
+In: where to connect and payloads to send. Out: an upgraded socket and client frames as bytes. Frames that arrive
+are not parsed here: `deliveries` counts events in the raw bytes.
+"""
+
+import base64
+import os
+import re
+import socket
+
+__all__ = ["HandshakeFailed", "connect", "pongs", "text_frame"]
+
+# A server's ping with a payload of at most 31 bytes. JSON never looks like it, for it holds no control characters, nor
+# does the length of a text frame: the byte after it is the first of a printable payload.
+_PING = re.compile(rb"\x89([\x00-\x1f])")
+_NO_MASK = bytes(4)
+
+
+class HandshakeFailed(ConnectionError):
+    """The server answered something else than 101 or the expected message."""
+
+
+def connect(port: int, path: str, timeout_s: float) -> socket.socket:
+    """Open a WebSocket to a loopback port and return its socket, still blocking, just behind the handshake.
+
+    Raises:
+        HandshakeFailed: the server did not upgrade the connection.
+        OSError: nobody listens, or nothing came for `timeout_s`.
+    """
+    sock = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    key = base64.b64encode(os.urandom(16)).decode()
+    sock.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    head = bytearray()
+    while not head.endswith(b"\r\n\r\n"):
+        # One byte at a time: what follows the head (socket.io speaks first) stays in the socket.
+        byte = sock.recv(1)
+        if not byte:
+            break
+        head += byte
+    status = bytes(head).partition(b"\r\n")[0]
+    if b" 101 " not in status + b" ":
+        sock.close()
+        raise HandshakeFailed(f"no upgrade on {path}: {status.decode(errors='replace') or 'closed'}")
+    return sock
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return `payload` as one text frame of a client, masked with zero (RFC 6455, 5.3), so that it stays readable."""
+    return _frame(0x81, payload)
+
+
+def pongs(chunk: bytes) -> bytes:
+    """Return the pongs that answer all pings in `chunk`, or nothing."""
+    return b"".join(_frame(0x8A, chunk[ping.end() : ping.end() + ping.group(1)[0]]) for ping in _PING.finditer(chunk))
+
+
+def _frame(first: int, payload: bytes) -> bytes:
+    size = len(payload)
+    length = bytes((0x80 | size,)) if size < 126 else bytes((0x80 | 126,)) + size.to_bytes(2, "big")
+    return bytes((first,)) + length + _NO_MASK + payload

@@ -1,0 +1,310 @@
+"""The router, started and stopped layer by layer: one script to read from top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+
+from actors.clock import Clock
+from actors.connection import ConnectionLimits, ConnectionPorts
+from actors.directory import RoomDirectory
+from actors.errors import PostroomError
+from actors.identity import ANONYMOUS
+from actors.ledger import Ledger
+from actors.log import MemoryLog
+from actors.loop import LoopActor
+from actors.mailbox import Exit, Mailbox
+from actors.messages import Shutdown, StartChild
+from actors.room import RoomLimits
+from actors.source import NotificationSource
+from actors.supervisor import ChildSpec, SupervisorStart
+
+from .auth import Authenticator
+from .clock import SystemClock
+from .http import Api, Readiness
+from .listener import Listener
+from .registry import Registry
+from .settings import Settings
+
+__all__ = ["Addresses", "Plugin", "Router", "StartError", "run"]
+
+log = structlog.get_logger("postroom.app")
+
+
+class StartError(PostroomError):
+    """The router cannot start; `str()` says why and what to do."""
+
+
+class Addresses(NamedTuple):
+    """Where the router listens."""
+
+    ws_url: str
+    api_url: str
+
+
+Plugin = Callable[["Router"], Any]
+"""A function of the user's that gets the router once it is up; it may be a coroutine function."""
+
+
+class Router:
+    """One router in the running event loop.
+
+    Args:
+        settings: See `settings.Settings`.
+        plugins: Called in order, once everything is up.
+    """
+
+    def __init__(self, settings: Settings, plugins: Sequence[Plugin] = ()) -> None:
+        self._settings = settings
+        self._plugins = plugins
+        self._failed: asyncio.Future[Exit] | None = None
+
+    async def start(self) -> Addresses:
+        """Start everything, from the inside out.
+
+        Raises:
+            StartError: An address cannot be listened on, or a plug-in failed.
+        """
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        self._failed = loop.create_future()
+        anonymous = ANONYMOUS if settings.dev else None
+
+        # The tree of supervisors.
+        self.clock: Clock = SystemClock(loop)
+        self._root = Mailbox(name="root")
+        self._root_start = SupervisorStart("root", self.clock)
+        self._root.monitor = self._root_ended
+        self._root_start(self._root)
+        connections = self._start_supervisor("connections")
+        rooms = self._start_supervisor("rooms")
+
+        # Rooms and the source of their events.
+        self.ledger = Ledger()
+        self.log = MemoryLog()
+        limits = RoomLimits(settings.history_events, settings.history_s, settings.room_idle_s)
+        self.directory = RoomDirectory(
+            supervisor=rooms, log=self.log, ledger=self.ledger, clock=self.clock, limits=limits
+        )
+        self.source = Mailbox(name="source")
+        """Where services in this process hand in events: `tell(Publish(...))`, or `ask` and await the receipts."""
+        self._start_child(
+            "source", self.source, lambda box: NotificationSource.start(self.directory, self.clock, mailbox=box)
+        )
+
+        # The outside.
+        self._authenticator = Authenticator(settings)
+        self.registry = Registry(
+            most=settings.max_connections,
+            per_user=0 if settings.dev else settings.max_connections_per_user,
+            per_address=0 if settings.dev else settings.max_connections_per_address,
+        )
+        ports = ConnectionPorts(
+            source=self.source,
+            directory=self.directory,
+            authenticator=self._authenticator,
+            admission=self.registry,
+            clock=self.clock,
+            limits=_connection_limits(settings),
+            anonymous=anonymous,
+        )
+        self._listener = Listener(settings, connections, ports, self.registry)
+        self._api = Api(
+            source=self.source,
+            authenticator=self._authenticator,
+            anonymous=anonymous,
+            message_bytes=settings.message_bytes,
+            readiness=self._readiness,
+        )
+        self._draining = False
+        try:
+            api_port = await _listen("--api-port", settings.api_host, settings.api_port, self._api.start)
+            await _listen("--port", settings.host, settings.port, lambda _host, _port: self._listener.start(api_port))
+            self.addresses = Addresses(
+                f"ws://{_for_url(settings.host)}:{self._listener.port}/v1/ws",
+                f"http://{_for_url(settings.api_host)}:{api_port}",
+            )
+            await self._call_plugins()
+        except BaseException:
+            await self.stop()
+            raise
+        log.info("router_started", ws=self.addresses.ws_url, api=self.addresses.api_url, dev=settings.dev)
+        return self.addresses
+
+    async def stop(self) -> None:
+        """Stop everything, from the outside in; clients are told when to come back."""
+        assert self._failed is not None
+        self._draining = True
+        await self._listener.drain()
+        await self._api.stop()
+        self._authenticator.close()
+        if self._root.occupied:
+            self._root.tell(Shutdown())
+            await self._failed
+        if len(self.ledger):
+            log.error("subscriptions_left", count=len(self.ledger))
+        log.info("router_stopped")
+
+    async def failed(self) -> Exit:
+        """Wait until the root supervisor has failed: nothing repairs it, the process must end."""
+        assert self._failed is not None
+        return await asyncio.shield(self._failed)
+
+    def start_actor(self, actor_class: type[LoopActor], *args: Any, name: str, **kwargs: Any) -> Mailbox:
+        """Start an actor of a plug-in under the root supervisor.
+
+        Its constructor is called with `args`, `kwargs` and `mailbox=`, which it hands on to `super().__init__()`. After
+        a failure it is made anew; when it fails more than 3 times in 5 s it is given up, and nothing else is.
+
+        Args:
+            actor_class: A subclass of `actors.loop.LoopActor`.
+            args: For its constructor.
+            name: For logs and operators.
+            kwargs: For its constructor.
+
+        Returns:
+            The mailbox, in which every life of the actor is reached: `tell`, `ask`.
+        """
+        mailbox = Mailbox(name=name)
+        spec = ChildSpec(
+            name,
+            lambda box: actor_class.start(*args, mailbox=box, **kwargs),
+            restart="transient",
+            on_give_up=lambda how: log.error("plugin_actor_given_up", actor=name, error=str(how.cause)),
+        )
+        self._root.tell(StartChild(spec, mailbox))
+        return mailbox
+
+    def _start_supervisor(self, name: str) -> Mailbox:
+        mailbox = Mailbox(name=name)
+        self._root.tell(StartChild(ChildSpec(name, SupervisorStart(name, self.clock)), mailbox))
+        return mailbox
+
+    def _start_child(self, name: str, mailbox: Mailbox, start: Callable[[Mailbox], object]) -> None:
+        self._root.tell(StartChild(ChildSpec(name, start), mailbox))
+
+    def _root_ended(self, how: Exit) -> None:
+        self._root.close()
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_result(how)
+
+    def _readiness(self) -> Readiness:
+        reason = "draining" if self._draining else None
+        return Readiness(reason is None, reason, len(self.registry), len(self.directory), self._settings.journal)
+
+    async def _call_plugins(self) -> None:
+        for plugin in self._plugins:
+            try:
+                result = plugin(self)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception as error:
+                name = f"{plugin.__module__}:{plugin.__qualname__}" if hasattr(plugin, "__qualname__") else repr(plugin)
+                raise StartError(f"plug-in {name} failed: {type(error).__name__}: {error}") from error
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        message_bytes=settings.message_bytes,
+        outbox_bytes=settings.outbox_bytes,
+        rooms=settings.max_rooms,
+        heartbeat_s=settings.heartbeat_s,
+        hello_s=settings.hello_timeout_s,
+        commands_per_s=0.0 if settings.dev else settings.commands_per_s,
+        commands_burst=settings.commands_burst,
+        token_warning_s=settings.token_warning_s,
+        token_grace_s=settings.token_grace_s,
+    )
+
+
+async def _listen(flag: str, host: str, port: int, start: Callable[[str, int], Any]) -> Any:
+    try:
+        return await start(host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(
+                f"port {port} on {host} is in use by another program: stop it, or choose another port with {flag}"
+            ) from error
+        if error.errno == errno.EACCES:
+            raise StartError(f"port {port} may not be used by this user: choose one above 1023 with {flag}") from error
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def _for_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def run(
+    settings: Settings,
+    *,
+    on_ready: Callable[[Addresses], None] | None = None,
+    plugins: Sequence[Plugin] = (),
+) -> int:
+    """Run a router until SIGTERM or SIGINT, then drain it.
+
+    Args:
+        settings: See `settings.Settings`.
+        on_ready: Called once everything is up.
+        plugins: Called before that, in order.
+
+    Returns:
+        The exit code: 0, or 1 when the root supervisor failed.
+
+    Raises:
+        StartError: It cannot start.
+    """
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        return runner.run(_run(settings, on_ready, plugins))
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # no uvloop for this platform: asyncio's own loop does the same, more slowly
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _run(settings: Settings, on_ready: Callable[[Addresses], None] | None, plugins: Sequence[Plugin]) -> int:
+    _raise_descriptor_limit(settings.max_connections)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    router = Router(settings, plugins)
+    addresses = await router.start()
+    if on_ready is not None:
+        on_ready(addresses)
+    stopped = asyncio.ensure_future(stop.wait())
+    failed = asyncio.ensure_future(router.failed())
+    await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
+    if failed.done():
+        log.critical("root_supervisor_failed", error=str(failed.result().cause))
+        return 1
+    failed.cancel()
+    await router.stop()
+    return 0
+
+
+def _raise_descriptor_limit(connections: int) -> None:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    wanted = connections + 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        log.warning("few_descriptors", limit=soft, wanted=wanted, pid=os.getpid())

@@ -1,0 +1,60 @@
+"""`postroom check-config`: what `serve` would run with, and where each setting comes from."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import typer
+
+from server.auth import Authenticator
+from server.settings import load, resolve
+
+from .serve import ApiPort, Config, Dev, Host, Journal, Plugins, Port, warn_unknown
+
+__all__ = ["check_config"]
+
+
+def check_config(
+    host: Host = None,
+    port: Port = None,
+    api_port: ApiPort = None,
+    journal: Journal = None,
+    dev: Dev = None,
+    config: Config = None,
+    plugin: Plugins = None,
+) -> None:
+    """Check the settings and print them.
+
+    Takes the options of `postroom serve`. Each setting is shown with where it comes from; the secret is not. The
+    output can be used as a settings file.
+
+    \b
+    Examples:
+      postroom check-config --config postroom.toml
+      postroom check-config --dev > postroom.toml
+    """
+    flags = {
+        "host": host,
+        "port": port,
+        "api_port": api_port,
+        "journal": journal,
+        "dev": dev,
+        "plugins": plugin,
+    }
+    settings = load(flags, os.environ, config)
+    Authenticator(settings).close()  # it reads the key file
+    warn_unknown()
+    _, sources = resolve(flags, os.environ, config)
+    for name, value in settings.__rich_repr__():
+        typer.echo(f"{_toml(name, value):<40} # {sources[name]}")
+
+
+def _toml(name: str, value: object) -> str:
+    if value is None:
+        return f"# {name} is not set"
+    if name == "secret":
+        return f"# {name} = {value}"
+    shown = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+    return f"{name} = {json.dumps(shown)}"

@@ -1,0 +1,134 @@
+"""`postroom serve` and `postroom demo`: settings in, a running router until somebody stops it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from server import __version__
+from server.plugins import load_plugin
+from server.settings import Settings, load, unknown_variables
+
+if TYPE_CHECKING:
+    from server.app import Addresses, Plugin
+
+__all__ = ["ApiPort", "Config", "Dev", "Host", "Journal", "Plugins", "Port", "demo", "serve", "warn_unknown"]
+
+Host = Annotated[
+    str | None, typer.Option(help="Address that clients connect to; 0.0.0.0 is every interface. [127.0.0.1]")
+]
+Port = Annotated[int | None, typer.Option(help="Port that clients connect to; 0 is any free port. [8000]")]
+ApiPort = Annotated[int | None, typer.Option(help="Port of the HTTP API; 0 is any free port. [8001]")]
+Journal = Annotated[str | None, typer.Option(metavar="memory", help="Where events are kept; this version: in memory.")]
+Dev = Annotated[bool | None, typer.Option("--dev", help="For trying out: no tokens needed; this machine only.")]
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file of settings. [POSTROOM_CONFIG]")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="MODULE:FUNCTION", help="Call a function of yours with the router."),
+]
+
+
+def serve(
+    host: Host = None,
+    port: Port = None,
+    api_port: ApiPort = None,
+    journal: Journal = None,
+    dev: Dev = None,
+    config: Config = None,
+    plugin: Plugins = None,
+) -> None:
+    """Run the router until Ctrl-C or SIGTERM.
+
+    Settings come from these options, then from POSTROOM_... variables, then from the file; `postroom
+    check-config` shows all of them.
+
+    \b
+    Examples:
+      postroom serve --dev
+      POSTROOM_SECRET=... postroom serve --host 0.0.0.0
+      postroom serve --config postroom.toml --plugin my_events:start
+    """
+    flags = {
+        "host": host,
+        "port": port,
+        "api_port": api_port,
+        "journal": journal,
+        "dev": dev,
+        "plugins": plugin,
+    }
+    settings = load(flags, os.environ, config)
+    _run(settings, lambda addresses: _greet(addresses, settings), [])
+
+
+def demo(port: Port = None, api_port: ApiPort = None) -> None:
+    """Run a router for trying out, with busy sessions.
+
+    It is `postroom serve --dev` with three sessions, session:demo-1 to session:demo-3, that start, make progress,
+    alert and end, and a changing system status.
+
+    \b
+    Example:
+      postroom demo
+      postroom listen session:demo-1        in another terminal
+    """
+    from server import demo as demonstration  # here, as `serve` does not need it
+
+    settings = load({"dev": True, "port": port, "api_port": api_port}, os.environ)
+    _run(settings, lambda addresses: _greet_demo(addresses, settings), [demonstration.plugin])
+
+
+def warn_unknown() -> None:
+    """Say on stderr which POSTROOM_... variables mean nothing."""
+    for variable, hint in unknown_variables(os.environ).items():
+        typer.echo(f"postroom: {variable} is not a setting and was ignored; {hint}".rstrip("; "), err=True)
+
+
+def _run(settings: Settings, greet: Callable[[Addresses], None], more_plugins: Sequence[Plugin]) -> None:
+    from server import app, logs  # here, so that the other commands start without the router's modules
+
+    warn_unknown()
+    logs.configure(settings.log_level, settings.log_format)
+    plugins = [*(load_plugin(spec) for spec in settings.plugins), *more_plugins]
+    raise typer.Exit(app.run(settings, on_ready=greet, plugins=plugins))
+
+
+def _greet(addresses: Addresses, settings: Settings) -> None:
+    lines = [*_where(addresses, settings), "", "Try, in another terminal:"]
+    if not settings.dev and settings.secret is not None:
+        lines.append("  export POSTROOM_TOKEN=$(postroom token --user me --role admin --publish '*')")
+    lines.append(f"  postroom listen session:1{_option(addresses.ws_url, 'ws://127.0.0.1:8000/v1/ws')}")
+    hello = """'{"level": "info", "message": "hello"}'"""
+    url = _option(addresses.api_url, "http://127.0.0.1:8001")
+    lines.append(f"  postroom publish session:1 notification {hello}{url}")
+    _say(lines)
+
+
+def _greet_demo(addresses: Addresses, settings: Settings) -> None:
+    listen = f"postroom listen session:demo-1{_option(addresses.ws_url, 'ws://127.0.0.1:8000/v1/ws')}"
+    sessions = "  Sessions            session:demo-1, session:demo-2, session:demo-3, over and over"
+    _say([*_where(addresses, settings), sessions, "", f"Try, in another terminal: {listen}"])
+
+
+def _where(addresses: Addresses, settings: Settings) -> list[str]:
+    lines = [
+        f"Postroom {__version__} is ready. Ctrl-C stops it.",
+        f"  Clients connect to  {addresses.ws_url}",
+        f"  HTTP API            {addresses.api_url}",
+    ]
+    if settings.journal == "memory":
+        lines.append("  Events are kept     in memory: gone when the router stops")
+    if settings.dev:
+        lines.append("  Open (--dev)        to everyone on this machine: no token is asked for")
+    return lines
+
+
+def _option(url: str, default: str) -> str:
+    return "" if url == default else f" --url {url}"
+
+
+def _say(lines: Sequence[str]) -> None:
+    typer.echo("\n".join(lines))

@@ -1,0 +1,104 @@
+"""What a client may open: one HTTP request in, nothing or a refusal that says what to do out."""
+
+from __future__ import annotations
+
+import http
+import json
+from collections.abc import Callable, Sequence
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers, MultipleValuesError
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from actors.errors import Refusal
+
+from .auth import bearer
+from .protocols.native import SUBPROTOCOL
+from .settings import Settings
+
+__all__ = ["PATH", "Gate", "select_subprotocol"]
+
+PATH = "/v1/ws"
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def select_subprotocol(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Choose `postroom.v1` where it was offered; a client need not offer one."""
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+
+
+class Gate:
+    """Looks at each opening handshake.
+
+    Args:
+        settings: Allowed origins, `dev`.
+        api_port: The port of the API, whose pages are of the same host.
+        draining: Tells whether the router takes no new connections.
+    """
+
+    def __init__(self, settings: Settings, api_port: Callable[[], int], draining: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._api_port = api_port
+        self._draining = draining
+
+    def __call__(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Return a response instead of a WebSocket, or None to go on (the library's `process_request`)."""
+        url = urlsplit(request.path)
+        if url.path == "/healthz":
+            return _json(http.HTTPStatus.OK, {"status": "ok"})
+        if url.path != PATH:
+            return _text(http.HTTPStatus.NOT_FOUND, f"There is nothing here. WebSocket clients connect to {PATH}.")
+        if self._draining():
+            return _text(http.HTTPStatus.SERVICE_UNAVAILABLE, "This router is stopping; connect again.", retry_s=1)
+        if {"token", "access_token"} & parse_qs(url.query).keys():
+            return _text(
+                http.HTTPStatus.BAD_REQUEST,
+                "A token does not belong in the URL, where it ends up in logs: send it in `hello`, "
+                "or as `Authorization: Bearer`.",
+            )
+        try:
+            bearer(request.headers.get("Authorization"))
+            refusal = self._refuse_origin(request.headers.get("Origin"), request.headers.get("Host", ""))
+        except Refusal as error:
+            return _text(http.HTTPStatus.UNAUTHORIZED, error.message)
+        except MultipleValuesError as error:
+            return _text(http.HTTPStatus.BAD_REQUEST, f"The {error} header may be there once.")
+        return None if refusal is None else _text(http.HTTPStatus.FORBIDDEN, refusal)
+
+    def _refuse_origin(self, origin: str | None, host: str) -> str | None:
+        hostname = _hostname(host)
+        if self._settings.dev and hostname not in _LOOPBACK:
+            # A name that an attacker lets point to this machine would be the same host as its page.
+            return f"With --dev, connect to 127.0.0.1 or localhost, not to {host[:80]!r}."
+        if origin is None or origin in self._settings.origins:
+            return None
+        scheme, separator, netloc = origin.partition("://")
+        page_of_ours = separator and scheme in ("http", "https") and netloc in (host, f"{hostname}:{self._api_port()}")
+        if page_of_ours and not self._settings.origins:
+            return None
+        return (
+            f"Pages from {origin[:80]!r} may not connect. To allow them, start the router with this origin among "
+            "`origins` (POSTROOM_ORIGINS)."
+        )
+
+
+def _hostname(host: str) -> str:
+    return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+
+
+def _text(status: http.HTTPStatus, text: str, *, retry_s: int | None = None) -> Response:
+    return _response(status, "text/plain; charset=utf-8", f"{text}\n", retry_s)
+
+
+def _json(status: http.HTTPStatus, body: object) -> Response:
+    return _response(status, "application/json", json.dumps(body), None)
+
+
+def _response(status: http.HTTPStatus, content_type: str, text: str, retry_s: int | None) -> Response:
+    body = text.encode()
+    headers = Headers({"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"})
+    if retry_s is not None:
+        headers["Retry-After"] = str(retry_s)
+    return Response(status.value, status.phrase, headers, body)

@@ -1,0 +1,276 @@
+"""The HTTP API, for services and operators: requests in, messages to the source, receipts and problem documents out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from actors.errors import ErrorCode, Refusal
+from actors.future import LoopFuture
+from actors.identity import Identity
+from actors.mailbox import Mailbox
+from actors.messages import Publish, Receipt
+from actors.source import Answers
+
+from . import __version__
+from .auth import Authenticator, bearer
+
+__all__ = ["Api", "Readiness"]
+
+log = structlog.get_logger("postroom.http")
+
+_MOST_EVENTS = 1000
+_MOST_BYTES: Final = 8 * 1024 * 1024
+_RETRY_S = 1
+_STATUS = {
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.TOKEN_EXPIRED: 401,
+    ErrorCode.FORBIDDEN: 403,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.SESSION_ENDED: 409,
+    ErrorCode.TOO_LARGE: 413,
+    ErrorCode.INVALID_EVENT: 422,
+    ErrorCode.RATE_LIMITED: 429,
+    ErrorCode.INTERNAL: 500,
+    ErrorCode.BUSY: 503,
+    ErrorCode.JOURNAL_UNAVAILABLE: 503,
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class PublishBody(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of `POST /v1/publish`."""
+
+    room: str | None = None
+    rooms: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1000)] | None = None
+    kind: str
+    data: dict[str, Any]
+    event_id: str | None = None
+    delivery: str | None = None
+    key: str | None = None
+    ack: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.room is None) == (self.rooms is None):
+            raise ValueError("name one `room`, or several in `rooms`")
+
+    @property
+    def all_rooms(self) -> tuple[str, ...]:
+        """The rooms it goes to."""
+        return (self.room,) if self.room is not None else self.rooms or ()
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """What `/readyz` answers."""
+
+    ready: bool
+    reason: str | None
+    connections: int
+    rooms: int
+    journal: str
+
+
+class Api:
+    """The HTTP API.
+
+    Args:
+        source: Where events go.
+        authenticator: Who knows whether a token is good.
+        anonymous: Who a caller without a token is; None: it is turned away.
+        message_bytes: Largest data of one event.
+        readiness: Tells how things are.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Mailbox,
+        authenticator: Authenticator,
+        anonymous: Identity | None,
+        message_bytes: int,
+        readiness: Callable[[], Readiness],
+    ) -> None:
+        self._source = source
+        self._authenticator = authenticator
+        self._anonymous = anonymous
+        self._message_bytes = message_bytes
+        self._readiness = readiness
+        self._started = time.monotonic()
+        self._decoder = msgspec.json.Decoder(PublishBody)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; return the port.
+
+        Raises:
+            OSError: The address cannot be listened on.
+        """
+        app = web.Application(client_max_size=_MOST_BYTES, middlewares=[_problems])
+        app.router.add_post("/v1/publish", self._publish)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, reuse_address=True)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Stop listening, after the requests that are under way."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return _json(200, {"status": "ok"})
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        readiness = self._readiness()
+        body = msgspec.to_builtins(readiness) | {
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "version": __version__,
+        }
+        return _json(200 if readiness.ready else 503, body)
+
+    async def _publish(self, request: web.Request) -> web.Response:
+        await self._identify(request)
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise Refusal(
+                ErrorCode.TOO_LARGE, f"the body is over {_MOST_BYTES} bytes; send fewer events at once"
+            ) from None
+        items, single = _items(body)
+        results: dict[int, list[Receipt | Refusal]] = {}
+        events: list[tuple[int, PublishBody]] = []
+        for number, item in enumerate(items):
+            try:
+                events.append((number, self._event(item)))
+            except Refusal as refusal:
+                results[number] = [refusal]
+        for number, result in zip(
+            (number for number, event in events for _ in event.all_rooms), await self._ask(events), strict=True
+        ):
+            results.setdefault(number, []).append(result)
+        flat = [result for number in range(len(items)) for result in results[number]]
+        if single and len(flat) == 1 and isinstance(flat[0], Refusal):
+            raise flat[0]
+        return _json(200, {"results": [_result(result) for result in flat]})
+
+    async def _identify(self, request: web.Request) -> Identity:
+        token = bearer(request.headers.get("Authorization"))
+        if token is None:
+            if self._anonymous is not None:
+                return self._anonymous
+            raise Refusal(
+                ErrorCode.UNAUTHENTICATED,
+                "send `Authorization: Bearer TOKEN`; `postroom token --role service` makes one",
+            )
+        identity = await self._authenticator.identify(token)
+        if not identity.trusted:
+            raise Refusal(ErrorCode.FORBIDDEN, f"role {identity.role} may not use this API; it takes service or admin")
+        return identity
+
+    def _event(self, item: msgspec.Raw) -> PublishBody:
+        try:
+            event = self._decoder.decode(item)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise Refusal(ErrorCode.INVALID_EVENT, str(error)) from None
+        if len(memoryview(item)) > self._message_bytes:
+            raise Refusal(ErrorCode.TOO_LARGE, f"an event may have {self._message_bytes} bytes")
+        return event
+
+    async def _ask(self, events: list[tuple[int, PublishBody]]) -> tuple[Receipt | Refusal, ...]:
+        """Publish in order, wait for every commit."""
+        targets = [(event, room) for _, event in events for room in event.all_rooms]
+        if not targets:
+            return ()
+        done: LoopFuture[tuple[Receipt | Refusal, ...]] = LoopFuture()
+        answers = Answers(len(targets), done.set)
+        for place, (event, room) in enumerate(targets):
+            self._source.tell(
+                Publish(
+                    rooms=(room,),
+                    kind=event.kind,
+                    data=event.data,
+                    event_id=event.event_id,
+                    key=event.key,
+                    delivery=event.delivery,
+                    ack=event.ack,
+                    reply_to=answers,
+                    tag=place,
+                )
+            )
+        return await done
+
+
+def _items(body: bytes) -> tuple[list[msgspec.Raw], bool]:
+    """Split a body into its events, and tell whether it is a single one."""
+    try:
+        items = (
+            msgspec.json.decode(body, type=list[msgspec.Raw] | msgspec.Raw) if body[:1] == b"[" else msgspec.Raw(body)
+        )
+        if isinstance(items, msgspec.Raw):
+            msgspec.json.decode(items)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refusal(ErrorCode.BAD_MESSAGE, f"the body is not JSON: {error}") from None
+    if isinstance(items, msgspec.Raw):
+        return [items], True
+    if len(items) > _MOST_EVENTS:
+        raise Refusal(ErrorCode.TOO_LARGE, f"{len(items)} events at once; send up to {_MOST_EVENTS}")
+    return items, False
+
+
+def _result(result: Receipt | Refusal) -> dict[str, Any]:
+    if isinstance(result, Receipt):
+        return result._asdict()
+    error: dict[str, Any] = {
+        "code": result.code,
+        "message": result.message,
+        "temporary": result.code.temporary,
+    }
+    if result.retry_after_ms is not None:
+        error["retry_after_ms"] = result.retry_after_ms
+    return {"error": error}
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error as `application/problem+json` (RFC 9457)."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return _problem(_STATUS.get(refusal.code, 400), refusal.code, refusal.message)
+    except web.HTTPNotFound:
+        return _problem(404, ErrorCode.NOT_FOUND, f"there is no {request.path}")
+    except web.HTTPException as error:
+        return _problem(error.status, ErrorCode.BAD_MESSAGE, error.reason)
+    except Exception:
+        log.exception("request_failed", method=request.method, path=request.path)
+        return _problem(500, ErrorCode.INTERNAL, "the router failed while it handled this; its log says more")
+
+
+def _problem(status: int, code: ErrorCode, detail: str) -> web.Response:
+    body = {
+        "type": f"urn:postroom:error:{code}",
+        "title": str(code).replace("_", " "),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "temporary": code.temporary,
+    }
+    response = _json(status, body, "application/problem+json")
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        response.headers["Retry-After"] = str(_RETRY_S)
+    return response
+
+
+def _json(status: int, body: object, content_type: str = "application/json") -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type=content_type)

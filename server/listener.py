@@ -1,0 +1,227 @@
+"""Listener: the WebSocket server. Sockets in, a Connection actor and its handler for each out.
+
+The handler outlives the actor: it reads into the mailbox of whichever Connection serves the wire now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from functools import partial
+
+import structlog
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
+
+from actors.connection import Connection, ConnectionPorts
+from actors.errors import CloseCode
+from actors.ledger import ConnectionState
+from actors.mailbox import Exit, Mailbox
+from actors.messages import Drain, Frame, StartChild, WireClosed
+from actors.outbox import Outbox
+from actors.supervisor import ChildSpec
+
+from .auth import bearer
+from .handshake import Gate, select_subprotocol
+from .heartbeat import Heartbeat
+from .protocols.native import NativeCodec
+from .registry import Registry
+from .settings import Settings
+from .wire import WRITE_LIMIT, GuardedConnection, Wire
+
+__all__ = ["Listener"]
+
+log = structlog.get_logger("postroom.listener")
+
+_CLOSE_TIMEOUT_S = 5.0
+_DRAIN_SPREAD_MS = 10_000
+
+
+class Listener:
+    """Accepts WebSocket clients and gives each one an actor.
+
+    Args:
+        settings: Address, limits and time-outs.
+        supervisor: The supervisor of the connections.
+        ports: What every Connection works with.
+        registry: Counts the connections.
+    """
+
+    def __init__(self, settings: Settings, supervisor: Mailbox, ports: ConnectionPorts, registry: Registry) -> None:
+        self._settings = settings
+        self._supervisor = supervisor
+        self._ports = ports
+        self._registry = registry
+        self._codec = NativeCodec()
+        self._draining = False
+        self._server: Server | None = None
+        self._api_port = settings.api_port
+        self._prefix = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+        self._all_closed: asyncio.Future[None] | None = None
+        self._handshakes: set[GuardedConnection] = set()
+        self._heartbeat: Heartbeat | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def start(self, api_port: int) -> None:
+        """Listen. `api_port` is the API's, whose pages may connect.
+
+        Raises:
+            OSError: The address cannot be listened on.
+        """
+        settings = self._settings
+        self._api_port = api_port
+        self._heartbeat = Heartbeat(
+            asyncio.get_running_loop(), interval_s=settings.heartbeat_s, timeout_s=settings.pong_timeout_s
+        )
+        self._server = await serve(
+            self._handle,
+            settings.host,
+            settings.port,
+            process_request=Gate(settings, lambda: self._api_port, lambda: self._draining),
+            select_subprotocol=select_subprotocol,
+            compression=None,
+            server_header="Postroom",
+            open_timeout=settings.handshake_timeout_s,
+            ping_interval=None,
+            close_timeout=_CLOSE_TIMEOUT_S,
+            max_size=settings.message_bytes,
+            write_limit=WRITE_LIMIT,
+            create_connection=self._connection_class(),
+            backlog=4096,
+        )
+
+    def _connection_class(self) -> type[GuardedConnection]:
+        listener = self
+
+        class Guarded(GuardedConnection):
+            stall_s = listener._settings.stall_s
+            buffer_limit = listener._settings.outbox_bytes
+
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                super().connection_made(transport)
+                listener._handshakes.add(self)
+                if len(listener._handshakes) > listener._settings.max_handshakes:
+                    self.transport.abort()
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                listener._handshakes.discard(self)
+                super().connection_lost(exc)
+
+        return Guarded
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        """Serve one client until its socket is gone."""
+        assert isinstance(connection, GuardedConnection)
+        state = self._open(connection)
+        address = connection.remote_address[0] if connection.remote_address else ""
+        self._handshakes.discard(connection)
+        connection.forget_request()
+        refusal = self._registry.refuse(address)
+        if refusal is not None:
+            await connection.close(CloseCode.TOO_MANY_CONNECTIONS, refusal)
+            return
+        assert self._heartbeat is not None
+        self._registry.add(state, address)
+        self._heartbeat.add(connection)
+        spec = ChildSpec(
+            state.mailbox.name,
+            partial(self._start_actor, state),
+            restart="transient",
+            on_give_up=partial(self._give_up, state),
+        )
+        self._supervisor.tell(StartChild(spec, state.mailbox))
+        try:
+            await self._read(connection, state)
+        finally:
+            self._heartbeat.remove(connection)
+            self._registry.remove(state)
+            state.mailbox.tell(WireClosed())
+            self._log_end(connection, state)
+            if self._all_closed is not None and not len(self._registry) and not self._all_closed.done():
+                self._all_closed.set_result(None)
+
+    def _open(self, connection: GuardedConnection) -> ConnectionState:
+        id = f"{self._prefix}-{next(self._numbers):x}"
+        mailbox = Mailbox(name=f"connection:{id}")
+        assert connection.request is not None
+        return ConnectionState(
+            id=id,
+            mailbox=mailbox,
+            codec=self._codec,
+            wire=Wire(connection, mailbox),
+            outbox=Outbox(self._settings.outbox_bytes),
+            offered_token=bearer(connection.request.headers.get("Authorization")),
+        )
+
+    def _start_actor(self, state: ConnectionState, mailbox: Mailbox) -> None:
+        Connection.start(state, self._ports, mailbox=mailbox)
+
+    def _give_up(self, state: ConnectionState, _how: Exit) -> None:
+        state.leave()
+        state.wire.close(CloseCode.GIVEN_UP, "the supervisor gave this connection up; its position stays good")
+
+    async def _read(self, connection: GuardedConnection, state: ConnectionState) -> None:
+        """Hand every text frame to the actor; stop reading while too much of what was asked for is under way."""
+        mailbox = state.mailbox
+        wire = state.wire
+        assert isinstance(wire, Wire)
+        try:
+            while True:
+                frame = await connection.recv()
+                if not isinstance(frame, str):
+                    await connection.close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames")
+                    return
+                wire.begin()
+                mailbox.tell(Frame(frame))
+                if wire.busy:
+                    await wire.caught_up()
+        except ConnectionClosed:
+            return
+
+    def _log_end(self, connection: GuardedConnection, state: ConnectionState) -> None:
+        received = connection.protocol.close_rcvd
+        log.info(
+            "connection_closed",
+            connection=state.id,
+            user=state.identity.user if state.identity is not None else None,
+            code=connection.close_code,
+            by="router" if state.wire.close_code is not None else "client",  # type: ignore[attr-defined]
+            stalled=connection.stalled or None,
+            clean=received is not None,
+        )
+
+    async def drain(self) -> None:
+        """Take no more clients; tell those there are when to come back, each in its own slot, and let them go.
+
+        Returns when the last socket is closed, or cut after `drain_s` seconds.
+        """
+        self._draining = True
+        if self._server is None:
+            return
+        self._server.close(close_connections=False)
+        states = self._registry.states
+        log.info("draining", connections=len(states))
+        if states:
+            self._all_closed = asyncio.get_running_loop().create_future()
+            spread_ms = min(_DRAIN_SPREAD_MS, 2 * len(states))
+            for number, state in enumerate(states):
+                state.mailbox.tell(Drain(reconnect_in_ms=spread_ms * number // len(states)))
+            try:
+                async with asyncio.timeout(self._settings.drain_s):
+                    await self._all_closed
+            except TimeoutError:
+                log.warning("drain_timed_out", connections=len(self._registry))
+        for connection in self._server.all_connections | set():
+            if connection.protocol.state is not State.CLOSED:
+                connection.transport.abort()
+        await self._server.wait_closed()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()

@@ -1,0 +1,1 @@
+"""Wire protocols: sans-I/O codecs, one file each."""

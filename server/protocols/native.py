@@ -1,0 +1,140 @@
+"""The native protocol, `postroom.v1`: one JSON object a text frame. Text in, commands out; replies in, frames out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from websockets.frames import Frame, Opcode
+
+from actors import commands, replies
+from actors.codec import BadMessage
+from actors.errors import ErrorCode
+from actors.events import Event
+from actors.state import time_text
+
+__all__ = ["SUBPROTOCOL", "NativeCodec"]
+
+SUBPROTOCOL: Final = "postroom.v1"
+
+_COMMANDS: tuple[type[commands.Command], ...] = (
+    commands.Hello,
+    commands.Subscribe,
+    commands.Unsubscribe,
+    commands.Publish,
+    commands.State,
+    commands.History,
+    commands.Presence,
+    commands.Ack,
+    commands.Refresh,
+    commands.Ping,
+)
+_TYPES = frozenset(command.__struct_config__.tag for command in _COMMANDS)
+
+
+class _Event(msgspec.Struct, tag_field="type", tag="event", omit_defaults=True):
+    room: str
+    offset: int
+    prev: int
+    id: str
+    kind: str
+    time: str
+    data: msgspec.Raw
+    key: str | None = None
+    delivery: str = "keep"
+    ack: str | None = None
+
+
+class _History(msgspec.Struct, tag_field="type", tag="history", omit_defaults=True):
+    id: replies.CommandId
+    room: str
+    epoch: str
+    events: list[_Event]
+    more: bool
+
+
+class NativeCodec:
+    """`actors.codec.Codec` for the native protocol."""
+
+    def __init__(self) -> None:
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_union(_COMMANDS))
+        self._encoder = msgspec.json.Encoder()
+
+    def decode(self, text: str) -> Sequence[commands.Command]:
+        """Read the command of one frame.
+
+        Raises:
+            BadMessage: `bad_message` or `unknown_type`.
+        """
+        try:
+            return (self._decoder.decode(text),)
+        except msgspec.ValidationError as error:
+            raise _explain(text, str(error)) from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _not_json(error) from None
+
+    def encode(self, reply: replies.Reply) -> bytes:
+        """Write a reply as a frame."""
+        return self._frame(_history(reply) if isinstance(reply, replies.History) else reply)
+
+    def encode_event(self, room: str, event: Event) -> bytes:
+        """Write an event as a frame."""
+        return self._frame(_event(room, event))
+
+    def _frame(self, message: msgspec.Struct) -> bytes:
+        return bytes(Frame(Opcode.TEXT, self._encoder.encode(message)).serialize(mask=False))
+
+
+def _union(types: tuple[type, ...]) -> Any:
+    union: Any = types[0]
+    for each in types[1:]:
+        union = union | each
+    return union
+
+
+def _event(room: str, event: Event) -> _Event:
+    draft = event.draft
+    return _Event(
+        room=room,
+        offset=event.offset,
+        prev=event.prev,
+        id=draft.id,
+        kind=draft.kind,
+        time=time_text(draft.time_ms),
+        data=draft.data,
+        key=draft.key,
+        delivery=draft.delivery,
+        ack="required" if draft.ack else None,
+    )
+
+
+def _history(reply: replies.History) -> _History:
+    events = [_event(reply.room, event) for event in reply.events]
+    return _History(id=reply.id, room=reply.room, epoch=reply.epoch, events=events, more=reply.more)
+
+
+def _not_json(error: Exception) -> BadMessage:
+    return BadMessage(ErrorCode.BAD_MESSAGE, f"this is not JSON that can be read: {error}")
+
+
+def _explain(text: str, error: str) -> BadMessage:
+    """Say what is wrong with a frame that is JSON and no command, and find its id."""
+    try:
+        message = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as mistake:
+        return _not_json(mistake)
+    if not isinstance(message, dict):
+        return BadMessage(
+            ErrorCode.BAD_MESSAGE, f"a message is a JSON object with a `type`, not {type(message).__name__}"
+        )
+    id = message.get("id")
+    if isinstance(id, bool) or not isinstance(id, int | str | None):
+        id = None
+    kind = message.get("type")
+    if kind is None:
+        return BadMessage(ErrorCode.BAD_MESSAGE, "the message has no `type`", id)
+    if kind not in _TYPES:
+        known = ", ".join(sorted(map(str, _TYPES)))
+        return BadMessage(ErrorCode.UNKNOWN_TYPE, f"type {str(kind)[:80]!r} is unknown; there are {known}", id)
+    return BadMessage(ErrorCode.BAD_MESSAGE, f"{kind}: {error}", id)

@@ -1,0 +1,73 @@
+"""Registry: which connections there are, counted for the process, for each user and for each address."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from actors.identity import Identity
+from actors.ledger import ConnectionState
+
+__all__ = ["Registry"]
+
+
+class Registry:
+    """Every open connection. It is the Connection actors' `Admission`.
+
+    Args:
+        most: Connections in all.
+        per_user: Connections of one user; 0: no cap.
+        per_address: Connections of one client address; 0: no cap.
+    """
+
+    def __init__(self, *, most: int, per_user: int, per_address: int) -> None:
+        self._most = most
+        self._per_user = per_user
+        self._per_address = per_address
+        self._states: dict[str, ConnectionState] = {}
+        self._addresses: dict[str, str] = {}
+        self._users: dict[str, str] = {}
+        self._by_address: Counter[str] = Counter()
+        self._by_user: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @property
+    def states(self) -> list[ConnectionState]:
+        """The connections there are now."""
+        return list(self._states.values())
+
+    def refuse(self, address: str) -> str | None:
+        """Return why another connection from `address` may not stay, or None."""
+        if len(self._states) >= self._most:
+            return f"this router has its {self._most} connections"
+        if self._per_address and self._by_address[address] >= self._per_address:
+            return f"your address has its {self._per_address} connections"
+        return None
+
+    def add(self, state: ConnectionState, address: str) -> None:
+        """Count a new connection."""
+        self._states[state.id] = state
+        if self._per_address:
+            self._addresses[state.id] = address
+            self._by_address[address] += 1
+
+    def enter(self, connection: str, identity: Identity) -> str | None:
+        """Count a connection for its user; return why it may not stay, or None."""
+        if not self._per_user or connection in self._users:
+            return None
+        if self._by_user[identity.user] >= self._per_user:
+            return f"user {identity.user[:60]} has {self._per_user} connections"
+        self._users[connection] = identity.user
+        self._by_user[identity.user] += 1
+        return None
+
+    def remove(self, state: ConnectionState) -> None:
+        """Count a connection no more."""
+        self._states.pop(state.id, None)
+        for keys, counter in ((self._addresses, self._by_address), (self._users, self._by_user)):
+            key = keys.pop(state.id, None)
+            if key is not None:
+                counter[key] -= 1
+                if not counter[key]:
+                    del counter[key]

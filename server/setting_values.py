@@ -1,0 +1,142 @@
+"""What one setting's value must be: a raw value in, the value or a complaint in plain words out."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import inspect
+
+__all__ = ["MAKE_SECRET", "MIN_SECRET_BYTES", "complaint", "convert", "is_loopback"]
+
+MIN_SECRET_BYTES = 32
+"""HS256 needs a key as long as its hash (RFC 7518, 3.2)."""
+MAKE_SECRET = 'export POSTROOM_SECRET=$(python3 -c "import secrets; print(secrets.token_urlsafe(32))")'
+"""The shell command that every message about a missing secret names."""
+
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?\Z")
+_PLUGIN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*\Z")
+
+
+def convert(raw: object, kind: inspect.Type, field_type: object, *, show: bool) -> object:
+    """Convert `raw` (text from a flag or variable, or a value from TOML) to a setting's type.
+
+    Args:
+        raw: What was given.
+        kind: The type as `msgspec.inspect` describes it, for the complaint.
+        field_type: The type itself.
+        show: Whether a complaint may repeat the value.
+
+    Raises:
+        ValueError: With the complaint.
+    """
+    try:
+        value: object = msgspec.convert(raw, field_type, strict=False, dec_hook=_path)
+    except msgspec.ValidationError:
+        value = None
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"{repr(raw) if show else 'the value'} is not {_wanted(kind)}")
+    return value
+
+
+def complaint(name: str, value: object) -> str | None:
+    """Say what is wrong with the value of setting `name`, beyond its type; None: nothing."""
+    check = _CHECKS.get(name)
+    return None if check is None else check(value)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _path(_type: type, raw: object) -> Path:
+    if not isinstance(raw, str | Path):
+        raise ValueError("not a path")
+    return Path(raw)
+
+
+def _wanted(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.IntType(ge=low, le=None):
+            return f"a whole number of at least {low}"
+        case inspect.IntType(ge=low, le=high):
+            return f"a whole number from {low} to {high}"
+        case inspect.FloatType(gt=0):
+            return "a number above 0"
+        case inspect.FloatType(lt=None):
+            return "a number, 0 or above"
+        case inspect.FloatType(lt=high):
+            return f"a number from 0 to less than {high:g}"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.LiteralType(values=values):
+            return f"one of {', '.join(map(str, values))}"
+        case inspect.VarTupleType():
+            return "a list of strings"
+        case _:
+            return "a string"
+
+
+def _check_secret(value: object) -> str | None:
+    size = len(str(value).encode())
+    if size < MIN_SECRET_BYTES:
+        return f"a secret of {size} bytes can be guessed; it needs {MIN_SECRET_BYTES} or more. Make one: {MAKE_SECRET}"
+    if "-----BEGIN" in str(value):
+        return "this is a PEM key, not a shared secret; put a public key in a file and name it in key_file"
+    return None
+
+
+def _check_journal(value: object) -> str | None:
+    if value == "memory":
+        return None
+    return f"this version keeps events in memory only and cannot write {value!r}; use `--journal memory`"
+
+
+def _check_jwks_url(value: object) -> str | None:
+    try:
+        url = urlsplit(str(value))
+        host = url.hostname or ""
+    except ValueError:
+        return f"{value!r} is not a URL"
+    if not host or not (url.scheme == "https" or (url.scheme == "http" and is_loopback(host))):
+        return (
+            f"{value!r} must be an https:// URL (http:// only on loopback): whoever can change the answer on "
+            "its way can make tokens. A public key can be put in a file instead: key_file"
+        )
+    return None
+
+
+def _check_origins(value: object) -> str | None:
+    assert isinstance(value, tuple)
+    for origin in value:
+        if not _ORIGIN.match(origin) or re.match(r"http://.*:80\Z|https://.*:443\Z", origin):
+            return (
+                f"{origin!r} is not an origin as browsers send it: scheme, host in lower case and a port that is "
+                "not the default one, without a path; for example https://app.example.com"
+            )
+    return None
+
+
+def _check_plugins(value: object) -> str | None:
+    assert isinstance(value, tuple)
+    for spec in value:
+        if not _PLUGIN.match(spec):
+            return f"{spec!r} is not MODULE:FUNCTION, for example my_plugin:start"
+    return None
+
+
+_CHECKS = {
+    "secret": _check_secret,
+    "journal": _check_journal,
+    "jwks_url": _check_jwks_url,
+    "origins": _check_origins,
+    "plugins": _check_plugins,
+}

@@ -1,0 +1,316 @@
+"""Every setting: flags, environment and a TOML file in, one frozen `Settings` or a `SettingsError` out.
+
+A flag wins over `POSTROOM_<NAME>`, that over the file, that over the default. An empty variable counts as not
+set. In the environment, lists are separated by commas.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, inspect
+
+from actors.errors import PostroomError
+
+from .setting_values import MAKE_SECRET, complaint, convert, is_loopback
+
+__all__ = [
+    "DEFAULT_JOURNAL",
+    "Settings",
+    "SettingsError",
+    "load",
+    "resolve",
+    "unknown_variables",
+]
+
+DEFAULT_JOURNAL = "memory"
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+CountOrZero = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+SecondsOrZero = Annotated[float, Meta(ge=0)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set, with its default. `load` checks the values; the constructor does not.
+
+    Durations are seconds, sizes are bytes. `repr` hides the secret.
+    """
+
+    host: str = "127.0.0.1"
+    """Address that WebSocket clients connect to; `0.0.0.0` or `::` is every interface."""
+    port: Port = 8000
+    """Port of the WebSocket listener. 0: any free port."""
+    api_host: str = "127.0.0.1"
+    """Address of the HTTP API, for services and operators; keep it off the public network."""
+    api_port: Port = 8001
+    """Port of the HTTP API. 0: any free port."""
+
+    journal: str = DEFAULT_JOURNAL
+    """Where events are kept. `memory`: in this process only, gone when it stops."""
+    plugins: tuple[str, ...] = ()
+    """Functions called with the router once it is up, as `MODULE:FUNCTION`. Empty: none."""
+
+    dev: bool = False
+    """No token needed and no caps per user, address and second; loopback addresses only."""
+    secret: str | None = None
+    """Shared secret that HS256 tokens are signed with, 32 bytes or more. None: HS256 tokens are refused."""
+    key_file: Path | None = None
+    """PEM file with the public key that RS256 (RSA) or ES256 (P-256) tokens are checked with. None: no such key."""
+    jwks_url: str | None = None
+    """Where the identity provider publishes its keys (RFC 7517): https, or http on loopback. None: nowhere."""
+    audience: str | None = None
+    """What `aud` of every token must hold. None: `aud` is not looked at."""
+    issuer: str | None = None
+    """What `iss` of every token must be. None: `iss` is not looked at."""
+    origins: tuple[str, ...] = ()
+    """Exact origins (`https://app.example.com`) whose pages may connect. Empty: pages of the same host only."""
+
+    heartbeat_s: Seconds = 25.0
+    """Time between two pings to a client."""
+    pong_timeout_s: Seconds = 10.0
+    """How long a ping's answer may take before the client counts as gone."""
+    hello_timeout_s: Seconds = 10.0
+    """How long a client may be connected without `hello` (close 4408)."""
+    handshake_timeout_s: Seconds = 10.0
+    """How long the HTTP upgrade may take."""
+    max_handshakes: Count = 1000
+    """Upgrades that may be unfinished at once; more are refused."""
+
+    message_bytes: Annotated[int, Meta(ge=1024)] = 65_536
+    """Largest message that a client or publisher may send."""
+    outbox_bytes: Count = 1_048_576
+    """Most that may wait for one client before it is closed as a slow consumer (4002)."""
+    stall_s: Seconds = 5.0
+    """How long a client may read nothing at all while something waits for it, before it is cut."""
+    max_rooms: Count = 128
+    """Rooms that one connection may subscribe to."""
+
+    max_connections: Count = 20_000
+    """Connections of this process."""
+    max_connections_per_user: CountOrZero = 20
+    """Connections of one user. 0: no cap."""
+    max_connections_per_address: CountOrZero = 0
+    """Connections of one client address; behind a proxy every client has the proxy's. 0: no cap."""
+    commands_per_s: SecondsOrZero = 200.0
+    """Commands per second of one connection of role `user`. 0: no limit."""
+    commands_burst: Count = 400
+    """Commands that such a connection may send at once before `commands_per_s` holds."""
+
+    token_grace_s: SecondsOrZero = 25.0
+    """How long a connection outlives its token, for a refresh on the way. 0: closed at once."""
+    token_warning_s: SecondsOrZero = 60.0
+    """How long before its token ends a client is told (`token_expiring`). 0: not told."""
+
+    history_events: Count = 1000
+    """Events that each room keeps for clients that come back."""
+    history_s: Seconds = 600.0
+    """How long each room keeps them."""
+    room_idle_s: SecondsOrZero = 60.0
+    """How long a room without subscribers and events stays open. 0: it retires at once."""
+    drain_s: Annotated[float, Meta(ge=0, lt=30)] = 20.0
+    """How long SIGTERM waits for clients to leave by themselves; under 30. 0: they are closed at once."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe log events that are written."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`json`: one JSON object a line; `console`: for people; `auto`: `console` on a terminal, else `json`."""
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        if self.secret is not None:
+            values["secret"] = "***"
+        return list(values.items())
+
+
+class SettingsError(PostroomError):
+    """A setting cannot be used.
+
+    Attributes:
+        setting: Its name, or `config` for the file as a whole.
+        source: Where the bad value came from: `--port`, `POSTROOM_PORT`, the file's name, or `default`.
+        message: What is wrong and what to do.
+    """
+
+    def __init__(self, setting: str, source: str, message: str) -> None:
+        super().__init__(setting, source, message)
+        self.setting = setting
+        self.source = source
+        self.message = message
+
+    @property
+    def from_flag(self) -> bool:
+        """Whether the command line itself was wrong."""
+        return self.source.startswith("--")
+
+    def __str__(self) -> str:
+        where = "" if self.source == "default" else f" (from {self.source})"
+        return f"{self.setting}{where}: {self.message}"
+
+
+_FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
+_TYPES = {field.name: field.type for field in inspect.type_info(Settings).fields}  # type: ignore[attr-defined]  # a StructType, typed as Type
+_DEV_DEFAULTS: Mapping[str, object] = {"max_connections_per_user": 0, "commands_per_s": 0.0}
+_NOT_SETTINGS = frozenset({"config", "url", "api_url", "token"})
+"""What the command line reads from `POSTROOM_*` besides settings."""
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> Settings:
+    """Gather the settings and check that a router can run with them.
+
+    Args:
+        flags: Values by setting name, from the command line; None means that the flag was not given.
+        environ: The environment; `POSTROOM_CONFIG` names the file when `config` does not.
+        config: A TOML file of settings by name; paths in it start from its folder. None: no file.
+
+    Raises:
+        SettingsError: A value is wrong, or two do not go together.
+    """
+    settings, sources = resolve(flags, environ, config)
+    _check_together(settings, sources)
+    return settings
+
+
+def resolve(
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> tuple[Settings, dict[str, str]]:
+    """Gather the settings, each checked by itself, and say where each came from.
+
+    Arguments are those of `load`. The second result has a source for every setting: a flag, a variable, the
+    file's name, `default`, or `default of --dev`.
+
+    Raises:
+        SettingsError: A value is wrong.
+    """
+    environ = environ or {}
+    values: dict[str, object] = {}
+    sources = dict.fromkeys(_FIELDS, "default")
+    for source_name, raw, name in (
+        *_from_file(config, environ),
+        *_from_environ(environ),
+        *_from_flags(flags or {}),
+    ):
+        values[name] = _value(name, raw, source_name)
+        sources[name] = source_name
+    if values.get("dev"):
+        for name, value in _DEV_DEFAULTS.items():
+            if name not in values:
+                values[name] = value
+                sources[name] = "default of --dev"
+    return msgspec.structs.replace(Settings(), **values), sources
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Find `POSTROOM_*` variables that mean nothing here, each with a hint (empty: nothing is close).
+
+    They are worth a warning and no more: Kubernetes sets `POSTROOM_SERVICE_HOST` and the like by itself when
+    a service is called `postroom`.
+    """
+    names = [key.removeprefix("POSTROOM_") for key in environ if key.startswith("POSTROOM_")]
+    known = {*_FIELDS, *_NOT_SETTINGS}
+    platform = re.compile(r"(.*_)?(SERVICE_(HOST|PORT)|PORT_\d+_)")
+    return {
+        f"POSTROOM_{name}": f"did you mean POSTROOM_{close[0].upper()}?" if close else ""
+        for name in names
+        if name.lower() not in known and not platform.match(name)
+        for close in [difflib.get_close_matches(name.lower(), known, n=1)]
+    }
+
+
+def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, object, str]]:
+    for name, raw in flags.items():
+        if raw is not None and raw != []:
+            yield "--plugin" if name == "plugins" else f"--{name.replace('_', '-')}", raw, name
+
+
+def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[str, object, str]]:
+    for name in _FIELDS:
+        variable = f"POSTROOM_{name.upper()}"
+        raw = environ.get(variable, "").strip()
+        if not raw:
+            continue
+        if name.endswith("port") and raw.startswith("tcp://"):
+            message = (
+                f"{raw!r} was set by Kubernetes, which does so for a service called 'postroom': "
+                "set `enableServiceLinks: false` in the pod, or give the service another name"
+            )
+            raise SettingsError(name, variable, message)
+        is_list = isinstance(_TYPES[name], inspect.VarTupleType)
+        yield variable, [part.strip() for part in raw.split(",") if part.strip()] if is_list else raw, name
+
+
+def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[str, object, str]]:
+    source = "--config"
+    if config is None and environ.get("POSTROOM_CONFIG"):
+        config, source = Path(environ["POSTROOM_CONFIG"]), "POSTROOM_CONFIG"
+    if config is None:
+        return
+    try:
+        table = tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError("config", source, f"cannot read {config}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError("config", source, f"{config} is not a TOML file: {error}") from error
+    for name, raw in table.items():
+        if name not in _FIELDS:
+            close = difflib.get_close_matches(name.replace("-", "_").lower(), _FIELDS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"settings are: {', '.join(_FIELDS)}"
+            raise SettingsError(name, str(config), f"there is no such setting; {hint}")
+        if name == "key_file" and isinstance(raw, str):
+            raw = str(config.parent / raw)
+        yield str(config), raw, name
+
+
+def _value(name: str, raw: object, source: str) -> object:
+    """Convert one raw value to its setting's type and check it by itself."""
+    try:
+        value = convert(raw, _TYPES[name], _FIELDS[name].type, show=name != "secret")
+    except ValueError as error:
+        raise SettingsError(name, source, str(error)) from None
+    wrong = complaint(name, value)
+    if wrong is not None:
+        raise SettingsError(name, source, wrong)
+    return value
+
+
+def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
+    """Refuse values that are fine by themselves and wrong together."""
+    if settings.dev:
+        for name in ("host", "api_host"):
+            address = getattr(settings, name)
+            if not is_loopback(address):
+                message = (
+                    f"--dev lets everyone who reaches the router do everything, so it listens on loopback only, "
+                    f"and {address!r} is not: leave --dev out and set a secret ({MAKE_SECRET}), or use 127.0.0.1"
+                )
+                raise SettingsError(name, sources[name], message)
+    elif settings.secret is None and settings.key_file is None and settings.jwks_url is None:
+        message = (
+            "the router has nothing to check tokens with.\n"
+            "  To try it out on this machine:        postroom serve --dev\n"
+            f"  To run it for others, make a secret:  {MAKE_SECRET}\n"
+            "  (or set key_file or jwks_url, where an identity provider makes the tokens)"
+        )
+        raise SettingsError("secret", sources["secret"], message)
+    if settings.port == settings.api_port != 0 and settings.host == settings.api_host:
+        message = f"{settings.api_port} is the port of the WebSocket listener already; choose another"
+        raise SettingsError("api_port", sources["api_port"], message)
+    if settings.outbox_bytes < settings.message_bytes:
+        message = f"{settings.outbox_bytes} cannot hold one message of message_bytes = {settings.message_bytes}"
+        raise SettingsError("outbox_bytes", sources["outbox_bytes"], message)

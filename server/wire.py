@@ -1,0 +1,208 @@
+"""The only place that writes to a client's socket: whole frames in, bytes out, and guards against who does not read.
+
+The guards are needed because the library's keepalive waits for the write buffer before it counts: it never finds a
+client that stopped reading, and answers a flood of pings into memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import OPEN
+
+from actors.mailbox import Mailbox
+from actors.messages import Writable
+
+__all__ = ["WRITE_LIMIT", "GuardedConnection", "Wire"]
+
+WRITE_LIMIT = 64 * 1024
+"""Bytes in a socket's write buffer from which on the outbox waits."""
+
+_PING = bytes(Frame(Opcode.PING, b"").serialize(mask=False))
+_READ_AND_FORGOTTEN = Request("", Headers())
+_UNDER_WAY = 64
+_UNDER_WAY_TRUSTED = 1024
+
+
+class GuardedConnection(ServerConnection):
+    """The library's connection, which costs a bounded amount of memory whatever its client does or leaves undone.
+
+    Set the class attributes in a subclass before serving.
+    """
+
+    stall_s: float = 5.0
+    """Seconds after which a client that took not one byte is cut."""
+    buffer_limit: int = 1024 * 1024
+    """Bytes in the write buffer past which the client is cut, whoever wrote them."""
+    wire: Wire | None = None
+    heard = True
+    """Whether anything came in since the last ping."""
+    stalled = False
+    """Whether it was cut because it read nothing."""
+    _stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; a peer that vanishes while something is sent to it is found by TCP within 10 s."""
+        super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; nothing waits for this socket any more."""
+        self._stop_stall_timer()
+        super().connection_lost(exc)
+        if self.wire is not None:
+            self.wire.lost()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came in, and refuse to pile up answers to control frames."""
+        self.heard = True
+        super().data_received(data)
+        if self.paused and self.transport.get_write_buffer_size() > self.buffer_limit:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is written to."""
+        super().pause_writing()
+        self._watch_stall()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._stop_stall_timer()
+        super().resume_writing()
+        if self.wire is not None:
+            self.wire.writable()
+
+    def forget_request(self) -> None:
+        """Let go of the handshake, which the library keeps for the life of the connection: some KB each."""
+        self.request = _READ_AND_FORGOTTEN
+        self.response = None
+
+    def ping_now(self) -> None:
+        """Send a ping; what comes in from now on answers it."""
+        self.heard = False
+        if self.protocol.state is OPEN and not self.paused:
+            self.transport.write(_PING)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the client has not answered, though we were listening."""
+        return not self.heard and not self.paused and not self.recv_messages.paused
+
+    def _watch_stall(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(self.stall_s, self._check_stall, waiting)
+
+    def _check_stall(self, waiting_then: int) -> None:
+        if self.transport.get_write_buffer_size() >= waiting_then:
+            self.stalled = True
+            self.transport.abort()
+        else:
+            self._watch_stall()
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+
+class Wire:
+    """One client's socket as its Connection actor sees it (`actors.codec.Wire`), whichever actor that is.
+
+    Frames are handed to the transport as they are, past the library's own send: that encodes and waits for each
+    message. It is allowed while the connection is open, no fragmented message is being sent and no compression was
+    negotiated; a test holds these against the installed library.
+
+    Args:
+        connection: The socket.
+        mailbox: Is told `Writable` when a socket that was full takes bytes again.
+    """
+
+    __slots__ = ("_caught_up", "_closing", "_connection", "_mailbox", "_most", "_under_way", "close_code")
+
+    def __init__(self, connection: GuardedConnection, mailbox: Mailbox) -> None:
+        self._connection = connection
+        self._mailbox = mailbox
+        self._under_way = 0
+        self._most = _UNDER_WAY
+        self._caught_up: asyncio.Future[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self.close_code: int | None = None
+        """With what the router closed it; None: it did not."""
+        connection.wire = self
+
+    @property
+    def paused(self) -> bool:
+        """Whether the socket takes no more for now."""
+        return self._connection.paused
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._connection.transport.get_write_buffer_size()
+
+    def write(self, frames: bytes) -> None:
+        """Send whole frames; dropped when the socket is closing."""
+        connection = self._connection
+        if connection.protocol.state is OPEN and self._closing is None and not connection.transport.is_closing():
+            connection.transport.write(frames)
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake; cut the socket when it does not end in time."""
+        if self._closing is None:
+            self.close_code = code
+            self._closing = self._connection.loop.create_task(self._close(code, reason))
+
+    async def _close(self, code: int, reason: str) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            await self._connection.close(code, reason)
+
+    def trust(self) -> None:
+        """Let more be under way, and more frames be read at once."""
+        self._most = _UNDER_WAY_TRUSTED
+        messages = self._connection.recv_messages
+        messages.high, messages.low = _UNDER_WAY_TRUSTED, _UNDER_WAY_TRUSTED // 4
+
+    def begin(self) -> None:
+        """Something the client asked for is under way."""
+        self._under_way += 1
+
+    def done(self) -> None:
+        """It has been dealt with."""
+        self._under_way -= 1
+        if self._caught_up is not None and self._under_way <= self._most // 2:
+            self._release()
+
+    @property
+    def busy(self) -> bool:
+        """Whether so much is under way that nothing more is read."""
+        return self._under_way >= self._most
+
+    async def caught_up(self) -> None:
+        """Wait until half of it is dealt with, or the socket is gone."""
+        if self.busy:
+            self._caught_up = self._connection.loop.create_future()
+            await self._caught_up
+
+    def writable(self) -> None:
+        """The socket takes bytes again."""
+        self._mailbox.tell(Writable())
+
+    def lost(self) -> None:
+        """The socket is gone."""
+        self._most = 1 << 62
+        self._release()
+
+    def _release(self) -> None:
+        waiter, self._caught_up = self._caught_up, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

@@ -1,0 +1,162 @@
+"""Routers for tests: one in the test's own loop, and real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pykka
+import pytest
+import structlog
+
+from server.app import Router
+from server.auth import issue_token
+from server.settings import Settings
+
+SECRET = "a-secret-for-tests-of-forty-characters--"
+START_S = 20.0
+
+
+@asynccontextmanager
+async def running_router(plugins: tuple[Callable[[Router], Any], ...] = (), **settings: Any) -> AsyncIterator[Router]:
+    """Run a router in this loop on free ports; at the end nothing may be left of it."""
+    defaults: dict[str, Any] = {"port": 0, "api_port": 0, "secret": SECRET, "drain_s": 1.0}
+    router = Router(Settings(**{**defaults, **settings}), plugins)
+    await router.start()
+    try:
+        yield router
+    finally:
+        async with asyncio.timeout(START_S):
+            await router.stop()
+    assert not len(router.ledger), "subscriptions left in the ledger"
+    assert not len(router.registry), "connections left in the registry"
+    left = [ref for ref in pykka.ActorRegistry.get_all() if ref.is_alive()]
+    assert not left, f"actors left: {left}"
+
+
+@pytest.fixture
+async def router() -> AsyncIterator[Router]:
+    """A router with `--dev`: whoever comes without a token may do everything."""
+    async with running_router(dev=True) as router:
+        yield router
+
+
+@pytest.fixture
+async def guarded_router() -> AsyncIterator[Router]:
+    """A router that asks for tokens, signed with `SECRET`."""
+    async with running_router() as router:
+        yield router
+
+
+@pytest.fixture
+def token() -> Callable[..., str]:
+    """Make tokens: `token("ann", "user", rooms=["team:*"], publish=[], ttl_s=3600)`."""
+
+    def make(
+        user: str, role: str = "user", *, rooms: tuple[str, ...] = (), publish: tuple[str, ...] = (), ttl_s: float = 3600
+    ) -> str:
+        return issue_token(SECRET, user, role, rooms, publish, ttl_s)
+
+    return make
+
+
+@pytest.fixture
+def logged() -> Iterator[list[dict[str, Any]]]:
+    """Every structured log line of the test, as dictionaries."""
+    with structlog.testing.capture_logs() as lines:
+        yield lines  # type: ignore[misc]  # structlog's own mapping types
+
+
+class RouterProcess:
+    """A router as a process of its own, on free ports.
+
+    Args:
+        arguments: For `postroom serve`.
+        log: Where its log goes.
+        environment: Variables beyond those of the test.
+        cwd: Its working directory.
+    """
+
+    def __init__(self, arguments: list[str], log: Path, environment: dict[str, str], cwd: Path) -> None:
+        self.log_path = log
+        self._log = log.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "server.cli", "serve", "--port", "0", "--api-port", "0", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            cwd=cwd,
+            env={**os.environ, "POSTROOM_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1", **environment},
+            text=True,
+        )
+        self.pid = self._process.pid
+        self.ws_url, self.api_url = self._read_addresses()
+
+    def _read_addresses(self) -> tuple[str, str]:
+        assert self._process.stdout is not None
+        text = ""
+        for line in self._process.stdout:
+            text += line
+            ws = re.search(r"ws://[\w.:\[\]]+/v1/ws", text)
+            api = re.search(r"http://[\w.:\[\]]+", text)
+            if ws and api:
+                return ws.group(), api.group()
+        raise AssertionError(f"the router did not start: {self.log}")
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return self.log_path.read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        """Wait for its end; return the exit code."""
+        return self._process.wait(timeout_s)
+
+    def stop(self) -> int:
+        """Stop it as an operator does, and return the exit code; kill it when it does not end."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(30.0)
+        finally:
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._log.close()
+
+
+@pytest.fixture
+def start_router(tmp_path: Path) -> Iterator[Callable[..., RouterProcess]]:
+    """Start routers as processes: `start_router("--dev", environment={...})`; they are stopped at the end."""
+    started: list[RouterProcess] = []
+
+    def start(*arguments: str, environment: dict[str, str] | None = None, cwd: Path | None = None) -> RouterProcess:
+        process = RouterProcess(
+            list(arguments), tmp_path / f"router-{len(started)}.log", environment or {}, cwd or Path.cwd()
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+@pytest.fixture
+def router_process(start_router: Callable[..., RouterProcess]) -> RouterProcess:
+    """A router process with `--dev`."""
+    return start_router("--dev")
