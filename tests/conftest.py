@@ -61,7 +61,12 @@ def token() -> Callable[..., str]:
     """Make tokens: `token("ann", "user", rooms=["team:*"], publish=[], ttl_s=3600)`."""
 
     def make(
-        user: str, role: str = "user", *, rooms: tuple[str, ...] = (), publish: tuple[str, ...] = (), ttl_s: float = 3600
+        user: str,
+        role: str = "user",
+        *,
+        rooms: tuple[str, ...] = (),
+        publish: tuple[str, ...] = (),
+        ttl_s: float = 3600,
     ) -> str:
         return issue_token(SECRET, user, role, rooms, publish, ttl_s)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from scripted_router import ScriptedRouter, scripted_router
 
 from postroom_client import Backoff
+
+from .scripted_router import ScriptedRouter, scripted_router
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from scripted_router import BOUND_S, EPOCH, Peer, ScriptedRouter
 from websockets.exceptions import ConnectionClosed
 
 from postroom_client import Backoff, Position, connect
+
+from .scripted_router import BOUND_S, EPOCH, Peer, ScriptedRouter
 
 BUFFER = 8
 

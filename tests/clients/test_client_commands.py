@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from scripted_router import EPOCH, Peer, ScriptedRouter, event
 
 from postroom_client import (
     Backoff,
@@ -19,6 +18,8 @@ from postroom_client import (
     Receipt,
     connect,
 )
+
+from .scripted_router import EPOCH, Peer, ScriptedRouter, event
 
 
 async def test_publish_gives_a_receipt(router: ScriptedRouter):

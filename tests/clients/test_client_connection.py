@@ -9,7 +9,6 @@ import logging
 import time
 
 import pytest
-from scripted_router import BOUND_S, ScriptedRouter, attached
 from websockets.asyncio.server import serve
 
 from postroom_client import (
@@ -21,6 +20,8 @@ from postroom_client import (
     Unauthenticated,
     connect,
 )
+
+from .scripted_router import BOUND_S, ScriptedRouter, attached
 
 
 async def test_hello_carries_the_token_and_the_welcome_fills_the_client(router: ScriptedRouter):

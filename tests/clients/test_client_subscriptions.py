@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from scripted_router import BOUND_S, EPOCH, Peer, ScriptedRouter, attached
 
 from postroom_client import (
     Backoff,
@@ -23,6 +22,8 @@ from postroom_client import (
     Subscription,
     connect,
 )
+
+from .scripted_router import BOUND_S, EPOCH, Peer, ScriptedRouter, attached
 
 
 async def take(subscription: Subscription, count: int) -> list[int]:

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from scripted_api import BOUND_S, ScriptedApi, cut, in_threads, item_error, problem, results, scripted_api
 
 from postroom_client import (
     Alert,
@@ -24,6 +23,8 @@ from postroom_client import (
     Refused,
     Service,
 )
+
+from .scripted_api import BOUND_S, ScriptedApi, cut, in_threads, item_error, problem, results, scripted_api
 
 QUICK = Backoff(floor_s=0.005, cap_s=0.02)
 

@@ -1,0 +1,248 @@
+"""Client and service against the real router, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import postroom_client
+from postroom_client import (
+    Alert,
+    Backoff,
+    CommandError,
+    Custom,
+    Event,
+    GapError,
+    Notification,
+    Progress,
+    Service,
+    Session,
+    Skipped,
+    Subscription,
+    System,
+    connect,
+)
+
+from .router_process import RouterProcess, cutting_proxy, router_process
+
+BOUND_S = 20.0
+QUICK = Backoff(floor_s=0.005, cap_s=0.1)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouterProcess]:
+    """A router for all tests of this file; each uses rooms of its own."""
+    with router_process(tmp_path_factory.mktemp("router")) as running:
+        yield running
+
+
+@pytest.fixture
+def room() -> str:
+    """A room that nobody used before."""
+    return f"session:{uuid.uuid4().hex}"
+
+
+async def take(subscription: Subscription, count: int) -> list[Event]:
+    async with asyncio.timeout(BOUND_S):
+        return [await anext(subscription) for _ in range(count)]
+
+
+async def test_a_subscriber_gets_what_is_published(real: RouterProcess, room: str):
+    async with connect(real.url) as client:
+        assert (client.user, client.role) == ("anonymous", "admin")
+        session = await client.subscribe(room)
+        assert (session.position.offset, session.recovery) == (0, "fresh")
+        receipt = await client.publish(room, "build.finished", {"artifact": "a.tar"}, event_id="mine")
+        [event] = await take(session, 1)
+        assert (event.id, event.kind, event.data) == ("mine", "build.finished", {"artifact": "a.tar"})
+        assert receipt.position == session.position
+        again = await client.publish(room, "build.finished", {"artifact": "a.tar"}, event_id="mine")
+        assert (again.duplicate, again.offset) == (True, receipt.offset)
+
+
+async def test_every_kind_of_message_is_taken(real: RouterProcess, room: str):
+    messages = [
+        Session(room, "started", owner="ada"),
+        Notification(room, "info", "hello", title="Hi", extra={"link": "/x"}),
+        Alert(room, "high", "disk full", "99 %", ack="required"),
+        Progress(room, 1, 3, unit="files", key="upload"),
+        Custom(room, "build.finished", {"artifact": "a.tar"}, delivery="keep"),
+        System("operational", "search", room=room),
+        Session(room, "completed", result={"ok": True}),
+    ]
+    async with connect(real.url) as client, Service(real.api_url) as service:
+        session = await client.subscribe(room)
+        for message in messages:
+            await service.ask(message)
+        events = await take(session, len(messages))
+        kinds = ["session", "notification", "alert", "progress", "build.finished", "system", "session"]
+        assert [event.kind for event in events] == kinds
+        assert events[2].ack == "required"
+        with pytest.raises(CommandError, match="session_ended"):
+            await service.ask(Progress(room, 2, 3))
+        with pytest.raises(CommandError, match="invalid_event"):
+            await service.ask(Notification(room, "loud", "hello"))  # type: ignore[arg-type]
+
+
+async def test_questions_about_a_room(real: RouterProcess, room: str):
+    async with connect(real.url) as client:
+        await client.subscribe(room)
+        await client.publish(room, "session", {"status": "started"})
+        for number in range(5):
+            await client.publish(room, "progress", {"current": number, "total": 5})
+        state = await client.state(room)
+        assert (state.state["status"], state.position.offset) == ("started", 6)
+        page = await client.history(room, after=2, limit=3)
+        assert ([event.offset for event in page.events], page.more) == ([3, 4, 5], True)
+        presence = await client.presence(room)
+        assert [member.user for member in presence.members] == ["anonymous"]
+        assert (await client.ping()).tzinfo is not None
+
+
+async def test_an_alert_is_acknowledged(real: RouterProcess, room: str):
+    async with connect(real.url) as client, Service(real.api_url) as service:
+        session = await client.subscribe(room)
+        receipt = await service.ask(Alert(room, severity="critical", title="disk full"))
+        await client.ack(room, receipt.event_id)
+        events = await take(session, 2)
+        assert [event.kind for event in events] == ["alert", "alert.acknowledged"]
+        assert events[1].data["event_id"] == receipt.event_id
+
+
+async def test_history_and_kinds_are_the_subscribers_choice(real: RouterProcess, room: str):
+    markers: list[Skipped] = []
+    async with connect(real.url) as writer, connect(real.url) as reader:
+        for number in range(4):
+            await writer.publish(room, "a.b", {"number": number})
+        last = await reader.subscribe(room, history=2)
+        assert [event.data["number"] for event in await take(last, 2)] == [2, 3]
+        await last.unsubscribe()
+        alerts = await reader.subscribe(room, kinds=["alert"], on_skipped=markers.append)
+        await writer.publish(room, "a.b", {"number": 4})
+        await writer.publish(room, "alert", {"severity": "low", "title": "late"})
+        assert [event.kind for event in await take(alerts, 1)] == ["alert"]
+        assert [marker.reason for marker in markers] == ["filtered"]
+
+
+async def test_a_stream_survives_cut_connections_without_gap_or_repeat(real: RouterProcess, room: str):
+    total = 2000
+    async with (
+        cutting_proxy(real.port) as proxy,
+        connect(proxy.url, backoff=QUICK) as client,
+        Service(real.api_url) as service,
+    ):
+        everything = await client.subscribe(room)
+        filtered = await client.subscribe(f"{room}-2", kinds=["a.b"])
+        for number in range(total):
+            for each in (room, f"{room}-2"):
+                service.tell(Custom(each, "a.b", {"number": number}))
+        for subscription in (everything, filtered):
+            for number in range(total):
+                [event] = await take(subscription, 1)
+                assert event.data["number"] == number
+                if number % 400 == 200:
+                    proxy.cut()
+        assert proxy.connections > 2
+
+
+async def test_commands_survive_cut_connections(real: RouterProcess, room: str):
+    async with cutting_proxy(real.port) as proxy, connect(proxy.url, backoff=QUICK) as client:
+        for number in range(100):
+            publishing = asyncio.create_task(client.publish(room, "a.b", {"number": number}))
+            if number % 10 == 5:
+                await asyncio.sleep(0)  # lets the frame leave on some runs and not on others: both are right
+                proxy.cut()
+            await publishing
+        page = await client.history(room, after=0, limit=300)
+        assert [event.data["number"] for event in page.events] == list(range(100))
+
+
+async def test_a_program_goes_on_where_its_last_run_stopped(real: RouterProcess, room: str):
+    async with connect(real.url) as client:
+        session = await client.subscribe(room)
+        for number in range(5):
+            await client.publish(room, "a.b", {"number": number})
+        await take(session, 2)
+        position = session.position
+    async with connect(real.url) as client:
+        session = await client.subscribe(room, after=position)
+        assert session.recovery == "full"
+        assert [event.data["number"] for event in await take(session, 3)] == [2, 3, 4]
+
+
+async def test_the_rooms_that_everyone_is_in(real: RouterProcess):
+    async with connect(real.url) as client, Service(real.api_url) as service:
+        assert {"broadcast", "system"} <= set(client.rooms)
+        system = client.joined("system")
+        told = await service.ask(System("degraded", "search"))
+        while (await take(system, 1))[0].id != told.event_id:
+            pass
+        position = system.position
+    async with connect(real.url, resume={"system": position}) as client:
+        assert client.joined("system").recovery == "full"
+
+
+async def test_threads_publish_in_the_order_of_each(real: RouterProcess, room: str):
+    def work(service: Service, number: int) -> None:
+        for count in range(200):
+            service.tell(Custom(room, "a.b", {"thread": number, "count": count}))
+
+    async with connect(real.url) as client, Service(real.api_url) as service:
+        session = await client.subscribe(room)
+        await asyncio.gather(*(asyncio.to_thread(work, service, number) for number in range(4)))
+        events = await take(session, 800)
+        for number in range(4):
+            counts = [event.data["count"] for event in events if event.data["thread"] == number]
+            assert counts == list(range(200))
+
+
+async def test_a_router_that_drains_and_comes_back_without_its_history_is_a_named_gap(tmp_path: Path, room: str):
+    with router_process(tmp_path) as router:
+        async with connect(router.url, backoff=QUICK, command_timeout_s=BOUND_S) as client:
+            session = await client.subscribe(room)
+            before = await client.publish(room, "a.b", {"number": 1})
+            await take(session, 1)
+            assert await asyncio.to_thread(router.stop) == 0
+            await asyncio.to_thread(router.start)
+            with pytest.raises(GapError) as caught:
+                await take(session, 1)
+            assert caught.value.gap.reason == "new_epoch"
+            assert caught.value.gap.last == before.position
+            await client.publish(room, "a.b", {"number": 2})
+            assert [event.data["number"] for event in await take(session, 1)] == [2]
+
+
+async def test_a_router_that_was_killed_comes_back_with_its_journal_and_nothing_is_missing(tmp_path: Path, room: str):
+    with router_process(tmp_path, journal="journal.db") as router:
+        async with (
+            connect(router.url, backoff=QUICK, command_timeout_s=BOUND_S) as client,
+            Service(router.api_url, backoff=QUICK) as service,
+        ):
+            session = await client.subscribe(room)
+            for number in range(500):
+                service.tell(Custom(room, "a.b", {"number": number}))
+            await take(session, 100)
+            await asyncio.to_thread(router.kill)
+            for number in range(500, 600):
+                service.tell(Custom(room, "a.b", {"number": number}))
+            await asyncio.to_thread(router.start)
+            assert [event.data["number"] for event in await take(session, 500)] == list(range(100, 600))
+
+
+def test_the_readmes_example_runs(real: RouterProcess):
+    readme = (Path(postroom_client.__file__).parents[1] / "README.md").read_text()
+    found = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert found is not None
+    code = found[1].replace("127.0.0.1:8000", f"127.0.0.1:{real.port}")
+    code = code.replace("127.0.0.1:8001", f"127.0.0.1:{real.api_port}")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    assert [line.split()[1] for line in printed.getvalue().splitlines()] == ["session", *["progress"] * 3, "session"]
