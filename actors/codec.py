@@ -41,9 +41,8 @@ class Codec(Protocol):
 class Wire(Protocol):
     """One client's socket, as far as an actor may touch it. All calls are made on the loop's thread; none waits."""
 
-    @property
-    def paused(self) -> bool:
-        """Whether the socket takes no more for now; `Writable` is told when it does again."""
+    paused: bool
+    """Whether the socket takes no more for now; `Writable` is told when it does again. Read it, do not write it."""
 
     @property
     def buffered(self) -> int:

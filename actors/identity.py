@@ -6,7 +6,6 @@ Deny by default: what no rule here allows is forbidden.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 import msgspec
 
@@ -26,13 +25,25 @@ def is_room_name(name: str) -> bool:
     return _ROOM_NAME.match(name) is not None
 
 
-@lru_cache(maxsize=4096)
-def _pattern(glob: str) -> re.Pattern[str]:
-    return re.compile("".join(".*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", glob)) + r"\Z")
+def _covers(pattern: str, room: str) -> bool:
+    """Match piece by piece, each at the first place it fits: linear, whatever the pattern."""
+    first, *pieces = pattern.split("*")
+    if not pieces:
+        return pattern == room
+    last = pieces.pop()
+    position, end = len(first), len(room) - len(last)
+    if end < position or not room.startswith(first) or not room.endswith(last):
+        return False
+    for piece in pieces:
+        found = room.find(piece, position, end)
+        if found < 0:
+            return False
+        position = found + len(piece)
+    return True
 
 
 def _matches(patterns: tuple[str, ...], room: str) -> bool:
-    return any(_pattern(glob).match(room) for glob in patterns)
+    return any(_covers(pattern, room) for pattern in patterns)
 
 
 class Identity(msgspec.Struct, frozen=True):

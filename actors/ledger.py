@@ -76,6 +76,7 @@ class ConnectionState:
     __slots__ = (
         "client",
         "codec",
+        "draining",
         "hello",
         "id",
         "identity",
@@ -103,6 +104,8 @@ class ConnectionState:
         self.hello: Hello | None = None
         """The hello that is being answered; None before and after."""
         self.welcomed = False
+        self.draining = False
+        """Whether it is closed as soon as the outbox is empty."""
         self.client = ""
         self.subscriptions: dict[str, Subscription] = {}
         self.pending: set[str] = set()

@@ -142,7 +142,8 @@ class LoopActor(pykka.Actor):
     Differences from pykka's thread actors, on purpose: a `BaseException` (`CancelledError`, `SystemExit`) is the
     failure of this actor and stops no other one, and a failing `on_start()` reaches the monitor.
 
-    Handlers are plain functions, one for each message type, marked with `handles`, and never wait.
+    Handlers are plain functions, one for each message type, marked with `handles`, and never wait. The names that this
+    class keeps for itself are mangled, so that a subclass may call its own things as it likes.
 
     Args:
         mailbox: Where it lives; None makes a new mailbox on the running event loop.
@@ -171,9 +172,9 @@ class LoopActor(pykka.Actor):
         self.actor_inbox = mailbox if mailbox is not None else self._create_actor_inbox()
         self.actor_stopped = _StopFlag()
         self._actor_ref = LoopRef(self)
-        self._started = False
-        self._stopped = False
-        self._reply_to: pykka.Future[Any] | None = None
+        self.__started = False
+        self.__stopped = False
+        self.__reply_to: pykka.Future[Any] | None = None
 
     @property
     def mailbox(self) -> Mailbox:
@@ -205,19 +206,19 @@ class LoopActor(pykka.Actor):
     @property
     def asked(self) -> bool:
         """Whether somebody waits for the answer to the message being handled."""
-        return self._reply_to is not None
+        return self.__reply_to is not None
 
     def defer_reply(self) -> LoopFuture[Any]:
         """Keep the reply to the `ask` being handled for later: whoever holds the returned future sets it, once.
 
         For a message that was told, a future that nobody waits for.
         """
-        reply_to, self._reply_to = self._reply_to, None
+        reply_to, self.__reply_to = self.__reply_to, None
         return reply_to if isinstance(reply_to, LoopFuture) else LoopFuture()
 
     def take_turn(self) -> None:
         """Handle a batch of what is in the mailbox; the dispatcher calls this."""
-        if not self._started and not self._begin():
+        if not self.__started and not self.__begin():
             return
         mailbox = self.actor_inbox
         handlers = self._handlers
@@ -226,7 +227,7 @@ class LoopActor(pykka.Actor):
             message = envelope.message
             try:
                 if envelope.reply_to is not None:
-                    self._answer(envelope)
+                    self.__answer(envelope)
                 else:
                     handler = handlers.get(message.__class__)
                     if handler is not None:
@@ -235,19 +236,19 @@ class LoopActor(pykka.Actor):
                         self._handle_receive(message)
             except BaseException as error:  # any failure is this one actor's: see the class docstring
                 mailbox.put_back(letters[index + 1 :])
-                self._fail(error, message)
+                self.__fail(error, message)
                 return
-            if self._stopped:
+            if self.__stopped:
                 mailbox.put_back(letters[index + 1 :])
-                self._leave()
+                self.__leave()
                 return
         try:
             self.on_batch_end()
         except BaseException as error:
-            self._fail(error, None)
+            self.__fail(error, None)
 
-    def _begin(self) -> bool:
-        self._started = True
+    def __begin(self) -> bool:
+        self.__started = True
         failure, self.actor_inbox.last_exit = self.actor_inbox.last_exit, None
         try:
             self.on_start()
@@ -257,12 +258,12 @@ class LoopActor(pykka.Actor):
             self._handle_failure(type(error), error, error.__traceback__)
             # The message that the actor before this one failed on is still unanswered: the next one is told of it.
             message = failure.message if failure is not None else None
-            self._end(Exit(type(self).__name__, error, message, len(self.actor_inbox)))
+            self.__end(Exit(type(self).__name__, error, message, len(self.actor_inbox)))
             return False
         return True
 
-    def _answer(self, envelope: Envelope[Any]) -> None:
-        self._reply_to = envelope.reply_to
+    def __answer(self, envelope: Envelope[Any]) -> None:
+        self.__reply_to = envelope.reply_to
         assert envelope.reply_to is not None
         handler = self._handlers.get(envelope.message.__class__)
         try:
@@ -282,39 +283,39 @@ class LoopActor(pykka.Actor):
                 envelope.reply_to.set_exception((ActorDeadError, dead, None))
             raise
         else:
-            if self._reply_to is not None:
+            if self.__reply_to is not None:
                 envelope.reply_to.set(response)
         finally:
-            self._reply_to = None
+            self.__reply_to = None
 
     def _stop(self) -> None:
         try:
             self.on_batch_end()  # what came before the stop must leave, and after on_stop() it could not
         except BaseException as error:
-            self._report(error)
+            self.__report(error)
         _forget(self._actor_ref)
-        self._stopped = True
+        self.__stopped = True
         self.actor_stopped.set()
         logger.debug("Stopped %s", self)
         try:
             self.on_stop()
         except BaseException as error:  # the stop was asked for and stays an orderly one
-            self._report(error)
+            self.__report(error)
 
-    def _leave(self) -> None:
+    def __leave(self) -> None:
         """End an orderly life: who still waits for an answer gets pykka's."""
         self._actor_loop_teardown()
-        self._end(Exit(type(self).__name__, None, None, 0))
+        self.__end(Exit(type(self).__name__, None, None, 0))
 
-    def _fail(self, error: BaseException, message: Any) -> None:
+    def __fail(self, error: BaseException, message: Any) -> None:
         self._handle_failure(type(error), error, error.__traceback__)
         try:
             self.on_failure(type(error), error, error.__traceback__)
         except BaseException as second:
-            self._report(second)
-        self._end(Exit(type(self).__name__, error, message, len(self.actor_inbox)))
+            self.__report(second)
+        self.__end(Exit(type(self).__name__, error, message, len(self.actor_inbox)))
 
-    def _end(self, how: Exit) -> None:
+    def __end(self, how: Exit) -> None:
         mailbox = self.actor_inbox
         if mailbox.monitor is None:
             mailbox.close()
@@ -331,11 +332,11 @@ class LoopActor(pykka.Actor):
     ) -> None:
         # A supervisor writes one structured line about it; without one this is the only trace that the failure leaves.
         if self.actor_inbox.monitor is None and exception_value is not None:
-            self._report(exception_value)
+            self.__report(exception_value)
         _forget(self._actor_ref)
         self.actor_stopped.set()
 
-    def _report(self, error: BaseException) -> None:
+    def __report(self, error: BaseException) -> None:
         logger.error("Unhandled exception in %s:", self, exc_info=error)
 
 

@@ -7,6 +7,7 @@ actor failed waits there for its successor, so whoever holds the mailbox need no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 import weakref
@@ -119,7 +120,8 @@ class Mailbox:
     def stop(self) -> None:
         """Ask the actor that lives here, if any, to stop after what is in the mailbox."""
         if self._actor is not None:
-            self._actor.stop()
+            with contextlib.suppress(ActorDeadError):  # it is stopping already
+                self._actor.stop()
 
     def get(self) -> Envelope[Any]:
         """Take the first envelope (pykka's inbox interface; used when an actor has stopped)."""

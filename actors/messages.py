@@ -207,11 +207,10 @@ class WireClosed(NamedTuple):
 
 
 class Close(NamedTuple):
-    """Close the socket, after what the client should know first."""
+    """Close the socket."""
 
     code: int
     reason: str
-    refusal: Refusal | None = None
 
 
 class Drain(NamedTuple):

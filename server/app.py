@@ -9,13 +9,12 @@ import inspect
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import structlog
 
 from actors.clock import Clock
-from actors.connection import ConnectionLimits, ConnectionPorts
 from actors.directory import RoomDirectory
 from actors.errors import PostroomError
 from actors.identity import ANONYMOUS
@@ -24,6 +23,7 @@ from actors.log import MemoryLog
 from actors.loop import LoopActor
 from actors.mailbox import Exit, Mailbox
 from actors.messages import Shutdown, StartChild
+from actors.ports import ConnectionLimits, ConnectionPorts
 from actors.room import RoomLimits
 from actors.source import NotificationSource
 from actors.supervisor import ChildSpec, SupervisorStart
@@ -32,6 +32,7 @@ from .auth import Authenticator
 from .clock import SystemClock
 from .http import Api, Readiness
 from .listener import Listener
+from .origins import OriginPolicy
 from .registry import Registry
 from .settings import Settings
 
@@ -117,20 +118,24 @@ class Router:
             limits=_connection_limits(settings),
             anonymous=anonymous,
         )
-        self._listener = Listener(settings, connections, ports, self.registry)
+        api_ports: list[int] = []
+        origins = OriginPolicy(settings, lambda: api_ports[0])
+        self._listener = Listener(settings, connections, ports, self.registry, origins)
         self._api = Api(
             source=self.source,
             authenticator=self._authenticator,
             anonymous=anonymous,
+            origins=origins,
             message_bytes=settings.message_bytes,
             readiness=self._readiness,
         )
         self._draining = False
         try:
             api_port = await _listen("--api-port", settings.api_host, settings.api_port, self._api.start)
-            await _listen("--port", settings.host, settings.port, lambda _host, _port: self._listener.start(api_port))
+            api_ports.append(api_port)
+            port = await _listen("--port", settings.host, settings.port, self._listener.start)
             self.addresses = Addresses(
-                f"ws://{_for_url(settings.host)}:{self._listener.port}/v1/ws",
+                f"ws://{_for_url(settings.host)}:{port}/v1/ws",
                 f"http://{_for_url(settings.api_host)}:{api_port}",
             )
             await self._call_plugins()
@@ -226,7 +231,7 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
-async def _listen(flag: str, host: str, port: int, start: Callable[[str, int], Any]) -> Any:
+async def _listen(flag: str, host: str, port: int, start: Callable[[str, int], Awaitable[int]]) -> int:
     try:
         return await start(host, port)
     except OSError as error:

@@ -15,13 +15,12 @@ from websockets.typing import Subprotocol
 from actors.errors import Refusal
 
 from .auth import bearer
+from .origins import OriginPolicy
 from .protocols.native import SUBPROTOCOL
-from .settings import Settings
 
 __all__ = ["PATH", "Gate", "select_subprotocol"]
 
 PATH = "/v1/ws"
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def select_subprotocol(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -33,14 +32,12 @@ class Gate:
     """Looks at each opening handshake.
 
     Args:
-        settings: Allowed origins, `dev`.
-        api_port: The port of the API, whose pages are of the same host.
+        origins: Which pages may connect.
         draining: Tells whether the router takes no new connections.
     """
 
-    def __init__(self, settings: Settings, api_port: Callable[[], int], draining: Callable[[], bool]) -> None:
-        self._settings = settings
-        self._api_port = api_port
+    def __init__(self, origins: OriginPolicy, draining: Callable[[], bool]) -> None:
+        self._origins = origins
         self._draining = draining
 
     def __call__(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -60,32 +57,12 @@ class Gate:
             )
         try:
             bearer(request.headers.get("Authorization"))
-            refusal = self._refuse_origin(request.headers.get("Origin"), request.headers.get("Host", ""))
+            refusal = self._origins.refuse(request.headers.get("Origin"), request.headers.get("Host", ""))
         except Refusal as error:
             return _text(http.HTTPStatus.UNAUTHORIZED, error.message)
         except MultipleValuesError as error:
             return _text(http.HTTPStatus.BAD_REQUEST, f"The {error} header may be there once.")
         return None if refusal is None else _text(http.HTTPStatus.FORBIDDEN, refusal)
-
-    def _refuse_origin(self, origin: str | None, host: str) -> str | None:
-        hostname = _hostname(host)
-        if self._settings.dev and hostname not in _LOOPBACK:
-            # A name that an attacker lets point to this machine would be the same host as its page.
-            return f"With --dev, connect to 127.0.0.1 or localhost, not to {host[:80]!r}."
-        if origin is None or origin in self._settings.origins:
-            return None
-        scheme, separator, netloc = origin.partition("://")
-        page_of_ours = separator and scheme in ("http", "https") and netloc in (host, f"{hostname}:{self._api_port()}")
-        if page_of_ours and not self._settings.origins:
-            return None
-        return (
-            f"Pages from {origin[:80]!r} may not connect. To allow them, start the router with this origin among "
-            "`origins` (POSTROOM_ORIGINS)."
-        )
-
-
-def _hostname(host: str) -> str:
-    return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
 
 
 def _text(status: http.HTTPStatus, text: str, *, retry_s: int | None = None) -> Response:

@@ -59,7 +59,7 @@ class Heartbeat:
         self._tick_number += 1
         for connection in self._pinged.pop(self._tick_number, ()):
             if connection.silent and connection in self._slot_of:
-                connection.transport.abort()
+                connection.cut()
         slot = list(self._slots[self._tick_number % len(self._slots)])
         for connection in slot:
             connection.ping_now()

@@ -19,6 +19,7 @@ from actors.source import Answers
 
 from . import __version__
 from .auth import Authenticator, bearer
+from .origins import OriginPolicy
 
 __all__ = ["Api", "Readiness"]
 
@@ -83,7 +84,8 @@ class Api:
         source: Where events go.
         authenticator: Who knows whether a token is good.
         anonymous: Who a caller without a token is; None: it is turned away.
-        message_bytes: Largest data of one event.
+        origins: Which web pages may call.
+        message_bytes: Largest event.
         readiness: Tells how things are.
     """
 
@@ -93,12 +95,14 @@ class Api:
         source: Mailbox,
         authenticator: Authenticator,
         anonymous: Identity | None,
+        origins: OriginPolicy,
         message_bytes: int,
         readiness: Callable[[], Readiness],
     ) -> None:
         self._source = source
         self._authenticator = authenticator
         self._anonymous = anonymous
+        self._origins = origins
         self._message_bytes = message_bytes
         self._readiness = readiness
         self._started = time.monotonic()
@@ -163,6 +167,9 @@ class Api:
         return _json(200, {"results": [_result(result) for result in flat]})
 
     async def _identify(self, request: web.Request) -> Identity:
+        refusal = self._origins.refuse(request.headers.get("Origin"), request.headers.get("Host", ""))
+        if refusal is not None:
+            raise Refusal(ErrorCode.FORBIDDEN, refusal)
         token = bearer(request.headers.get("Authorization"))
         if token is None:
             if self._anonymous is not None:

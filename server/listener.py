@@ -15,17 +15,19 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from actors.connection import Connection, ConnectionPorts
+from actors.connection import Connection
 from actors.errors import CloseCode
 from actors.ledger import ConnectionState
 from actors.mailbox import Exit, Mailbox
 from actors.messages import Drain, Frame, StartChild, WireClosed
 from actors.outbox import Outbox
+from actors.ports import ConnectionPorts
 from actors.supervisor import ChildSpec
 
 from .auth import bearer
 from .handshake import Gate, select_subprotocol
 from .heartbeat import Heartbeat
+from .origins import OriginPolicy
 from .protocols.native import NativeCodec
 from .registry import Registry
 from .settings import Settings
@@ -47,9 +49,17 @@ class Listener:
         supervisor: The supervisor of the connections.
         ports: What every Connection works with.
         registry: Counts the connections.
+        origins: Which web pages may connect.
     """
 
-    def __init__(self, settings: Settings, supervisor: Mailbox, ports: ConnectionPorts, registry: Registry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        supervisor: Mailbox,
+        ports: ConnectionPorts,
+        registry: Registry,
+        origins: OriginPolicy,
+    ) -> None:
         self._settings = settings
         self._supervisor = supervisor
         self._ports = ports
@@ -57,35 +67,28 @@ class Listener:
         self._codec = NativeCodec()
         self._draining = False
         self._server: Server | None = None
-        self._api_port = settings.api_port
+        self._origins = origins
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._all_closed: asyncio.Future[None] | None = None
         self._handshakes: set[GuardedConnection] = set()
         self._heartbeat: Heartbeat | None = None
 
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def start(self, api_port: int) -> None:
-        """Listen. `api_port` is the API's, whose pages may connect.
+    async def start(self, host: str, port: int) -> int:
+        """Listen; return the port.
 
         Raises:
             OSError: The address cannot be listened on.
         """
         settings = self._settings
-        self._api_port = api_port
         self._heartbeat = Heartbeat(
             asyncio.get_running_loop(), interval_s=settings.heartbeat_s, timeout_s=settings.pong_timeout_s
         )
         self._server = await serve(
             self._handle,
-            settings.host,
-            settings.port,
-            process_request=Gate(settings, lambda: self._api_port, lambda: self._draining),
+            host,
+            port,
+            process_request=Gate(self._origins, lambda: self._draining),
             select_subprotocol=select_subprotocol,
             compression=None,
             server_header="Postroom",
@@ -97,6 +100,7 @@ class Listener:
             create_connection=self._connection_class(),
             backlog=4096,
         )
+        return int(self._server.sockets[0].getsockname()[1])
 
     def _connection_class(self) -> type[GuardedConnection]:
         listener = self

@@ -68,11 +68,13 @@ class GuardedConnection(ServerConnection):
         self.heard = True
         super().data_received(data)
         if self.paused and self.transport.get_write_buffer_size() > self.buffer_limit:
-            self.transport.abort()
+            self.cut()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is written to."""
         super().pause_writing()
+        if self.wire is not None:
+            self.wire.paused = True
         self._watch_stall()
 
     def resume_writing(self) -> None:
@@ -93,6 +95,12 @@ class GuardedConnection(ServerConnection):
         if self.protocol.state is OPEN and not self.paused:
             self.transport.write(_PING)
 
+    def cut(self) -> None:
+        """Drop the socket at once, with what waits in it."""
+        if self.wire is not None:
+            self.wire.cut = True
+        self.transport.abort()
+
     @property
     def silent(self) -> bool:
         """Whether the client has not answered, though we were listening."""
@@ -105,7 +113,7 @@ class GuardedConnection(ServerConnection):
     def _check_stall(self, waiting_then: int) -> None:
         if self.transport.get_write_buffer_size() >= waiting_then:
             self.stalled = True
-            self.transport.abort()
+            self.cut()
         else:
             self._watch_stall()
 
@@ -127,11 +135,29 @@ class Wire:
         mailbox: Is told `Writable` when a socket that was full takes bytes again.
     """
 
-    __slots__ = ("_caught_up", "_closing", "_connection", "_mailbox", "_most", "_under_way", "close_code")
+    __slots__ = (
+        "_caught_up",
+        "_closing",
+        "_connection",
+        "_mailbox",
+        "_most",
+        "_protocol",
+        "_transport",
+        "_under_way",
+        "close_code",
+        "cut",
+        "paused",
+    )
 
     def __init__(self, connection: GuardedConnection, mailbox: Mailbox) -> None:
         self._connection = connection
+        self._protocol = connection.protocol
+        self._transport = connection.transport
         self._mailbox = mailbox
+        self.paused = connection.paused
+        """Whether the socket takes no more for now."""
+        self.cut = False
+        """Whether it was dropped by one of the guards."""
         self._under_way = 0
         self._most = _UNDER_WAY
         self._caught_up: asyncio.Future[None] | None = None
@@ -141,20 +167,14 @@ class Wire:
         connection.wire = self
 
     @property
-    def paused(self) -> bool:
-        """Whether the socket takes no more for now."""
-        return self._connection.paused
-
-    @property
     def buffered(self) -> int:
         """Bytes that the kernel has not taken yet."""
-        return self._connection.transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
 
     def write(self, frames: bytes) -> None:
         """Send whole frames; dropped when the socket is closing."""
-        connection = self._connection
-        if connection.protocol.state is OPEN and self._closing is None and not connection.transport.is_closing():
-            connection.transport.write(frames)
+        if self._protocol.state is OPEN and self._closing is None and not self.cut:
+            self._transport.write(frames)
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; cut the socket when it does not end in time."""
@@ -195,6 +215,7 @@ class Wire:
 
     def writable(self) -> None:
         """The socket takes bytes again."""
+        self.paused = False
         self._mailbox.tell(Writable())
 
     def lost(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import socket
+import struct
 from collections import deque
 from types import TracebackType
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-__all__ = ["WAIT_S", "NativeClient"]
+__all__ = ["WAIT_S", "Message", "NativeClient"]
 
 WAIT_S = 10.0
 """How long anything may take before a test gives up on it."""
@@ -82,6 +84,12 @@ class NativeClient:
                 if type is None or message["type"] == type:
                     return message
 
+    async def subscribe(self, room: str, **fields: Any) -> Message:
+        """Subscribe, which must be allowed; return the answer."""
+        answer = await self.ask("subscribe", room=room, **fields)
+        assert answer["type"] == "subscribed", answer
+        return answer
+
     async def events(self, count: int, room: str | None = None) -> list[Message]:
         """Return the next `count` events (of this room)."""
         events: list[Message] = []
@@ -96,6 +104,13 @@ class NativeClient:
         await self.ask("ping")
         kept, self._kept = list(self._kept), deque()
         return kept
+
+    def cut(self) -> None:
+        """Reset the TCP connection, as a machine that fails does: no close frame, and nothing more is read or sent."""
+        self.socket.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        self.socket.transport.abort()
 
     async def closed(self) -> tuple[int | None, str | None]:
         """Wait until the router closes the connection; return the code and the reason (None: it was cut)."""

@@ -135,8 +135,28 @@ async def test_unsubscribing_a_full_room_lets_the_others_go_on(router: ScriptedR
         other = await subscribing
         await flood(peer, 1, BUFFER + 1)
         await peer.event(1, room="session:2")
-        waiting = asyncio.create_task(collect(other, 1))
         leaving = asyncio.create_task(full.unsubscribe())
-        assert await asyncio.wait_for(waiting, BOUND_S) == [1]
         await peer.answer(await peer.expect("unsubscribe"), "unsubscribed", room="session:1")
         await leaving
+        assert await asyncio.wait_for(collect(other, 1), BOUND_S) == [1]
+
+
+async def test_a_room_that_nobody_takes_from_does_not_stop_a_room_that_somebody_waits_for(router: ScriptedRouter):
+    total = BUFFER * 5
+    opening = asyncio.create_task(router.welcomed())
+    async with connect(router.url, buffer=BUFFER, command_timeout_s=BOUND_S) as client:
+        peer = await opening
+        subscribing = asyncio.create_task(client.subscribe("session:1"))
+        await peer.subscribed()
+        slow = await subscribing
+        subscribing = asyncio.create_task(client.subscribe("session:2"))
+        await peer.subscribed("session:2")
+        other = await subscribing
+        await flood(peer, 1, total)
+        await peer.event(1, room="session:2")
+        assert await asyncio.wait_for(collect(other, 1), BOUND_S) == [1]
+        assert (await peer.expect("unsubscribe"))["room"] == "session:1"
+        taking = asyncio.create_task(collect(slow, total))
+        await peer.subscribed(offset=total, recovery="full", replay=BUFFER)
+        await flood(peer, BUFFER * 4 + 1, total)
+        assert await asyncio.wait_for(taking, BOUND_S) == list(range(1, total + 1))

@@ -72,6 +72,21 @@ async def test_an_expiring_token_is_refreshed_by_itself(router: ScriptedRouter):
         assert client.expires_at.hour == 4
 
 
+async def test_short_lived_tokens_are_not_refreshed_in_a_circle(router: ScriptedRouter):
+    opening = asyncio.create_task(router.welcomed())
+    async with connect(router.url, token=lambda: "token") as client:
+        peer = await opening
+        for _ in range(2):
+            await peer.send("notice", code="token_expiring", expires_at="2026-01-02T03:04:05.000Z")
+        await peer.answer(await peer.expect("refresh"), "refreshed", expires_at="2026-01-02T03:04:06.000Z")
+        await peer.send("notice", code="token_expiring", expires_at="2026-01-02T03:04:06.000Z")
+        pinging = asyncio.create_task(client.ping())
+        await peer.answer(await peer.expect("ping"), "pong", time="2026-01-02T03:04:05.000Z")
+        await pinging
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(peer.expect("refresh"), 0.1)
+
+
 async def test_refresh_gives_a_new_fixed_token_to_later_connections_too(router: ScriptedRouter, quick: Backoff):
     opening = asyncio.create_task(router.welcomed())
     async with connect(router.url, token="old", backoff=quick) as client:

@@ -327,6 +327,16 @@ async def test_unsubscribing_ends_the_iterator_and_is_not_resumed(connected: Con
     assert again is not session
 
 
+async def test_a_client_keeps_nothing_of_the_rooms_it_left(connected: Connected):
+    for number in range(20):
+        session, _ = await subscribe(connected.client, connected.peer, f"session:{number}")
+        leaving = asyncio.create_task(session.unsubscribe())
+        await connected.peer.answer(await connected.peer.expect("unsubscribe"), "unsubscribed", room=session.room)
+        await leaving
+    assert connected.client.rooms == ()
+    assert len(connected.client._subscriptions) <= 1
+
+
 async def test_a_room_is_subscribed_once(connected: Connected):
     await subscribe(connected.client, connected.peer)
     with pytest.raises(CommandError, match="already_subscribed"):

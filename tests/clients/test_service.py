@@ -392,6 +392,7 @@ async def test_an_error_in_on_refused_stops_nothing(api: ScriptedApi, caplog: py
     api.answers = [lambda events: results([item_error("forbidden", False)])]
     async with Service(api.url, backoff=QUICK, on_refused=broken) as service:
         service.tell(Progress("session:1", 1))
+        await flushed(service)
         await service.ask(Progress("session:1", 2))
     assert "on_refused failed" in caplog.text
 

@@ -254,13 +254,10 @@ class Client:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def open(self, timeout_s: float) -> None:
-        """Connect for the first time; `connect` does this.
+    # Inside.
 
-        Raises:
-            ConnectFailed: No router welcomed this client in time.
-            ConnectionEnded: A router refused it for good.
-        """
+    async def _open(self, timeout_s: float) -> None:
+        """Connect for the first time: `connect` does this, and says what it raises."""
         self._task = asyncio.create_task(self._run(), name="postroom client")
         greeted = asyncio.create_task(self._link.greeted.wait())
         try:
@@ -273,25 +270,6 @@ class Client:
             reason = last.reason if last else f"no answer within {timeout_s:g} s"
             raise ConnectFailed(self._url, reason) from (last.cause if last else None)
 
-    # What subscriptions need.
-
-    def taken(self, stream: Stream) -> None:
-        """See `Keeper`."""
-        self._rooms.taken(stream)
-
-    async def leave(self, stream: Stream) -> None:
-        """See `Keeper`."""
-        self._rooms.leave(stream)
-        if isinstance(self._error, ClientClosed):
-            return
-        try:
-            await self._ask("unsubscribe", {"room": stream.room}, UnsubscribedMessage)
-        except CommandError as error:
-            if error.code != "not_subscribed":
-                raise
-
-    # Inside.
-
     @property
     def _welcome(self) -> WelcomeMessage:
         if self._link.welcome is None:
@@ -303,9 +281,20 @@ class Client:
         if known is not None and known[0] is stream:
             return known[1]
         stream.claimed = True
-        subscription = Subscription(stream, self, on_gap, on_skipped)
+        self._subscriptions = {room: each for room, each in self._subscriptions.items() if not each[0].ended}
+        subscription = Subscription(stream, self._rooms, self._leave, on_gap, on_skipped)
         self._subscriptions[stream.room] = (stream, subscription)
         return subscription
+
+    async def _leave(self, stream: Stream) -> None:
+        self._rooms.leave(stream)
+        if isinstance(self._error, ClientClosed):
+            return
+        try:
+            await self._ask("unsubscribe", {"room": stream.room}, UnsubscribedMessage)
+        except CommandError as error:
+            if error.code != "not_subscribed":
+                raise
 
     async def _ask(
         self, kind: str, fields: Mapping[str, object], expected: type[_Answer], event_id: str | None = None

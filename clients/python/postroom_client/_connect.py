@@ -87,7 +87,7 @@ async def connect(
         resume=resume or {},
     )
     try:
-        await client.open(connect_timeout_s)
+        await client._open(connect_timeout_s)
         yield client
     finally:
         await client.close()

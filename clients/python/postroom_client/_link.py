@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -19,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, W
 
 from ._backoff import Backoff
 from ._closing import ending_of_close, ending_of_hello, ending_of_status
-from ._commands import Commands
+from ._commands import Broken, Commands
 from ._errors import ConnectFailed
 from ._events import Event
 from ._positions import Skipped
@@ -45,6 +46,7 @@ __all__ = ["Link"]
 _logger = logging.getLogger("postroom_client")
 
 _WELCOME_TIMEOUT_S = 10.0
+_BETWEEN_RENEWALS_S = 5.0
 
 
 class _Break(msgspec.Struct, frozen=True):
@@ -87,6 +89,7 @@ class Link:
         self._backoff = backoff
         self._slot_s: float | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._renewed_at = -math.inf
 
     async def run(self) -> None:
         """Connect again and again. Ends only with the error that ends the client, or when cancelled."""
@@ -227,14 +230,21 @@ class Link:
         if message.code == "draining":
             self._slot_s = max(message.reconnect_in_ms, 0) / 1000
         elif message.code == "token_expiring":
+            if self._renewal is not None and not self._renewal.done():
+                return
             if self._tokens.renewable:
                 self._renewal = asyncio.create_task(self._renew(), name="postroom renew token")
             else:
                 _logger.warning("the token ends at %s, and `token` is no callable: call refresh()", message.expires_at)
 
     async def _renew(self) -> None:
+        # Tokens that live shorter than the router's warning time bring the next notice at once.
+        await asyncio.sleep(self._renewed_at + _BETWEEN_RENEWALS_S - time.monotonic())
+        self._renewed_at = time.monotonic()
         try:
-            self._commands.add("refresh", {"token": await self._tokens.fetch()}, once=True)
+            await self._commands.add("refresh", {"token": await self._tokens.fetch()}, once=True).answer
+        except Broken:
+            pass  # the next hello carries a fresh one
         except Exception as error:
             _logger.warning("no fresh token, the router will close when the old one ends", exc_info=error)
 

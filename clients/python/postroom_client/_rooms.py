@@ -70,7 +70,7 @@ class Rooms:
         try:
             return self._streams[room]
         except KeyError:
-            raise CommandError("not_subscribed", f"{room} is not one of {', '.join(self._streams)}") from None
+            raise CommandError("not_subscribed", f"not in {room}; in: {', '.join(self._streams) or 'none'}") from None
 
     def open(self, room: str, wish: Wish) -> tuple[Stream, Command | None]:
         """Begin a subscription: return its stream and the command to wait for, None if the room is there already.
@@ -111,6 +111,10 @@ class Rooms:
             if self._connected:
                 self._reattach(stream)
 
+    def awaited(self) -> None:
+        """Let the reader go on: an iterator waits for what may be behind a full stream."""
+        self._space.set()
+
     # What the connection does.
 
     def resume(self) -> dict[str, Position]:
@@ -140,9 +144,9 @@ class Rooms:
         self._space.set()
 
     async def wait_for_space(self, stream: Stream) -> None:
-        """Wait until a stream can take more. While a command waits for its answer, do not: it is behind what comes."""
+        """Wait until a stream can take more; not while something waits that may be behind it on the socket."""
         while stream.full:
-            if len(self._commands):
+            if len(self._commands) or any(other.awaited for other in self._streams.values()):
                 if stream.overfull and stream.room not in self._parked:
                     self._park(stream)
                 return

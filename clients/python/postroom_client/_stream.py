@@ -20,7 +20,7 @@ __all__ = ["Item", "Stream", "Wish"]
 Item = Event | Skipped | Gap
 
 _HARD_LIMIT = 4
-"""How many times its bound a stream may hold while a command waits for its answer."""
+"""How many times its bound a stream may hold while something waits that is behind it on the socket."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +41,7 @@ class Stream:
         chain: The position as received; resume from here.
         taken: Position of the last item that was taken; None before the first attachment.
         attached: Whether what comes belongs to the stream. Between a break and the next attachment it does not.
+        awaited: Whether an iterator waits for it right now.
         claimed: Whether an application reads it. If not, the newest items are kept and older ones go.
         recovery: How the router last attached it.
         state: The room's state then; None: not asked for.
@@ -56,6 +57,7 @@ class Stream:
         self.chain = Chain(room)
         self.taken: Position | None = None
         self.attached = False
+        self.awaited = False
         self.claimed = claimed
         self.recovery: Recovery = "fresh"
         self.state: dict[str, object] | None = None

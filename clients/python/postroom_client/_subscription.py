@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from ._errors import GapError
 from ._events import Event
 from ._positions import Gap, OnGap, OnSkipped, Position, Recovery, Skipped
+from ._rooms import Rooms
 from ._stream import Stream
 
 __all__ = ["Subscription"]
-
-
-class Keeper(Protocol):
-    """What a subscription needs of its client."""
-
-    def taken(self, stream: Stream) -> None:
-        """An item was taken."""
-
-    async def leave(self, stream: Stream) -> None:
-        """Unsubscribe the room."""
 
 
 class Subscription:
@@ -31,9 +22,11 @@ class Subscription:
     its last position, and the iterator goes on as if nothing had been.
 
     Use it on the client's loop, with one iterator at a time. What is not iterated waits in a bounded buffer; when that
-    is full, the client stops reading its socket, for all of its rooms, until something is taken. (While a command waits
-    for its answer the client reads on; a buffer that grows to four times its bound is then detached, and attached
-    again from its position when it has been drained.) So: iterate what you subscribe to, or unsubscribe.
+    is full, the client stops reading its socket, for all of its rooms, until something is taken. Only while something
+    waits that is behind it on the socket (a command for its answer, another room's iterator for an event) the client
+    reads on; a room whose buffer grows to four times its bound is then left, and subscribed again from its position
+    when half of the buffer is free. Memory is bounded in any case. What is left for longer than the room's history
+    reaches back is a gap, so: iterate what you subscribe to, or unsubscribe.
 
     The iterator ends after `unsubscribe` and when the client is closed, and raises, after what was buffered:
 
@@ -43,9 +36,17 @@ class Subscription:
     - `CommandError` when the router refused to attach the room again after a break.
     """
 
-    def __init__(self, stream: Stream, keeper: Keeper, on_gap: OnGap, on_skipped: OnSkipped | None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        rooms: Rooms,
+        leave: Callable[[Stream], Awaitable[None]],
+        on_gap: OnGap,
+        on_skipped: OnSkipped | None,
+    ) -> None:
         self._stream = stream
-        self._keeper = keeper
+        self._rooms = rooms
+        self._leave = leave
         self._on_gap = on_gap
         self._on_skipped = on_skipped
         self._iterating = False
@@ -101,7 +102,7 @@ class Subscription:
         """
         if not self._stream.ended:
             self._stream.end(None, drop=True)
-            await self._keeper.leave(self._stream)
+            await self._leave(self._stream)
 
     def __aiter__(self) -> Subscription:
         return self
@@ -123,10 +124,9 @@ class Subscription:
                     raise copy.copy(self._stream.error)
                 if self._stream.ended:
                     raise StopAsyncIteration
-                self._changed.clear()
-                await self._changed.wait()
+                await self._wait()
                 continue
-            self._keeper.taken(self._stream)
+            self._rooms.taken(self._stream)
             match item:
                 case Event():
                     return item
@@ -137,3 +137,12 @@ class Subscription:
                     if self._on_gap == "raise":
                         raise GapError(item)
                     self._on_gap(item)
+
+    async def _wait(self) -> None:
+        self._changed.clear()
+        self._stream.awaited = True
+        self._rooms.awaited()
+        try:
+            await self._changed.wait()
+        finally:
+            self._stream.awaited = False

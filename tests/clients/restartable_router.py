@@ -13,11 +13,13 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import pytest
+
 START_BOUND_S = 20.0
 STOP_BOUND_S = 30.0
 
 
-class RouterProcess:
+class RestartableRouter:
     """A router that can be stopped and started again on the same ports.
 
     Args:
@@ -67,6 +69,8 @@ class RouterProcess:
                     return
             except (urllib.error.URLError, OSError):
                 log = (self._folder / "router.log").read_text()
+                if "keeps events in memory only" in log:
+                    pytest.skip("this router has no journal that outlives it")
                 assert self._process.poll() is None, log
                 assert time.monotonic() < deadline, log
                 time.sleep(0.02)
@@ -123,8 +127,8 @@ async def cutting_proxy(port: int) -> AsyncIterator[CuttingProxy]:
 
 
 @contextlib.contextmanager
-def router_process(folder: Path, journal: str = "memory") -> Iterator[RouterProcess]:
-    router = RouterProcess(folder, journal)
+def restartable_router(folder: Path, journal: str = "memory") -> Iterator[RestartableRouter]:
+    router = RestartableRouter(folder, journal)
     try:
         router.start()
         yield router

@@ -1,0 +1,85 @@
+"""Greeting: from an accepted `hello` to the `welcome`, which waits until every room has answered."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import commands, replies
+from .batch import Batch
+from .desk import Desk
+from .errors import ErrorCode, Refusal
+from .identity import Identity
+from .ledger import ConnectionState
+from .messages import Joined, Refused
+from .ports import ConnectionLimits
+from .state import time_text
+
+__all__ = ["Greeting", "HelloRoom"]
+
+
+class HelloRoom(NamedTuple):
+    """Tag of a subscription that a `hello` asked for."""
+
+    room: str
+
+
+class Greeting:
+    """Joins the rooms of one `hello` and keeps what comes before the welcome.
+
+    Args:
+        hello: The command.
+        identity: Who said it.
+        desk: Passes the subscriptions on.
+        most_rooms: How many rooms may be resumed.
+    """
+
+    def __init__(self, hello: commands.Hello, identity: Identity, desk: Desk, most_rooms: int) -> None:
+        self._hello = hello
+        self._identity = identity
+        self.held: list[Batch] = []
+        """Events of rooms that have let the connection in, for after the welcome."""
+        own = identity.own_rooms
+        resumed = [room for room in hello.resume if room not in own]
+        self._answers: dict[str, Joined | Refused | None] = dict.fromkeys((*own, *resumed))
+        for number, room in enumerate(self._answers):
+            tag = HelloRoom(room)
+            try:
+                if number >= len(own) + most_rooms:
+                    raise Refusal(ErrorCode.TOO_MANY_ROOMS, f"more than {most_rooms} rooms to resume")
+                desk.resume(room, hello.resume.get(room), identity, tag)
+            except Refusal as refusal:
+                self._answers[room] = Refused(tag, refusal)
+
+    def take(self, room: str, answer: Joined | Refused) -> bool:
+        """Take a room's answer; return whether all are there."""
+        self._answers[room] = answer
+        return None not in self._answers.values()
+
+    @property
+    def joined(self) -> dict[str, Joined]:
+        """The rooms that let the connection in."""
+        return {room: answer for room, answer in self._answers.items() if isinstance(answer, Joined)}
+
+    @property
+    def refused(self) -> dict[str, Refusal]:
+        """The rooms that did not, and why."""
+        return {room: answer.refusal for room, answer in self._answers.items() if isinstance(answer, Refused)}
+
+    def welcome(self, state: ConnectionState, limits: ConnectionLimits) -> replies.Welcome:
+        """Make the answer to the hello."""
+        expires_at = self._identity.expires_at
+        return replies.Welcome(
+            id=self._hello.id,
+            connection=state.id,
+            user=self._identity.user,
+            role=self._identity.role,
+            protocol=1,
+            heartbeat_s=limits.heartbeat_s,
+            expires_at=None if expires_at is None else time_text(int(expires_at * 1000)),
+            limits={
+                "message_bytes": limits.message_bytes,
+                "rooms": limits.rooms,
+                "outbox_bytes": limits.outbox_bytes,
+            },
+            rooms={room: answer.where for room, answer in self.joined.items()},
+        )

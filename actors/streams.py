@@ -1,0 +1,95 @@
+"""Streams: what one client gets of its rooms. Batches and pages in; frames in its outbox, `Attach` to rooms out."""
+
+from __future__ import annotations
+
+from .batch import Batch
+from .delivery import deliver, expire
+from .ledger import ConnectionState, Subscription
+from .messages import Attach, Attached, Detach, Joined
+
+__all__ = ["Streams"]
+
+
+class Streams:
+    """Keeps a client's cursors moving: live events, old ones a page at a time, and the way back after a failure.
+
+    Args:
+        state: The connection's state.
+    """
+
+    __slots__ = ("_behind", "_repaired", "_repairing", "_state", "_subscriptions")
+
+    def __init__(self, state: ConnectionState) -> None:
+        self._state = state
+        self._subscriptions = state.subscriptions
+        self._behind: set[str] = set()
+        """Rooms that have more old events for this client."""
+        self._repairing: dict[str, int] | None = None
+        """After a failure: the rooms that have not attached this connection again, and from which offset."""
+        self._repaired: dict[str, dict[str, int]] = {}
+
+    def begin(self, joined: Joined) -> None:
+        """Deliver the first old events of a room that was joined."""
+        subscription = joined.subscription
+        self._take_page(subscription, joined.page, joined.more, subscription.cursor)
+
+    def deliver(self, batch: Batch) -> None:
+        """Deliver live events; where some before them are missing, have the room go on from the cursor instead."""
+        subscription = self._subscriptions.get(batch.room)
+        if subscription is None or deliver(subscription, batch, self._state.codec, self._state.outbox):
+            return
+        if not subscription.reattaching:  # a batch was lost with an actor; the room has it still
+            self._reattach(subscription)
+
+    def attached(self, message: Attached) -> bool:
+        """Deliver what the room has after the cursor; return whether this was part of a repair."""
+        room = message.room
+        subscription = self._subscriptions.get(room)
+        if subscription is None:
+            return False
+        subscription.reattaching = False
+        self._take_page(subscription, message.page, message.more, message.top)
+        if self._repairing is None or room not in self._repairing:
+            return False
+        self._repaired[room] = {"from": self._repairing.pop(room), "to": subscription.cursor}
+        return True
+
+    def go_on(self) -> None:
+        """Ask for the next old events of every room that has some; call it when the client has taken the last ones."""
+        if self._behind:
+            for room in self._behind:
+                self._reattach(self._subscriptions[room])
+            self._behind.clear()
+
+    def leave(self, room: str) -> bool:
+        """Leave a room; return whether it was being repaired."""
+        subscription = self._subscriptions.pop(room)
+        subscription.room_mailbox.tell(Detach(self._state.id))
+        self._behind.discard(room)
+        return self._repairing is not None and self._repairing.pop(room, None) is not None
+
+    def repair(self) -> None:
+        """Have every room attach this connection again, from its cursor."""
+        self._repairing = {room: subscription.cursor for room, subscription in self._subscriptions.items()}
+        for subscription in self._subscriptions.values():
+            self._reattach(subscription)
+
+    def repaired(self) -> dict[str, dict[str, int]] | None:
+        """Return from and to which offset each room was repaired, once, when all are attached; until then None."""
+        if self._repairing is None or self._repairing:
+            return None
+        repaired, self._repaired, self._repairing = self._repaired, {}, None
+        return repaired
+
+    def _reattach(self, subscription: Subscription) -> None:
+        subscription.reattaching = True
+        subscription.room_mailbox.tell(Attach(self._state.id, subscription.cursor))
+
+    def _take_page(self, subscription: Subscription, page: Batch | None, more: bool, top: int) -> None:
+        """Deliver old events; without a page, everything up to `top` is known or gone."""
+        state = self._state
+        expire(subscription, page.prev if page is not None else top, state.codec, state.outbox)
+        if page is not None:
+            deliver(subscription, page, state.codec, state.outbox)
+        if more:
+            self._behind.add(subscription.room)
