@@ -37,7 +37,7 @@ from .messages import (
 )
 from .ports import ConnectionPorts
 from .state import time_text
-from .streams import Streams
+from .streams import Streams, leave_all
 from .throttle import BadMessageCount
 
 __all__ = ["Connection"]
@@ -119,7 +119,7 @@ class Connection(LoopActor):
     def on_stop(self) -> None:
         """Leave the rooms."""
         self._deadlines.cancel()
-        self._state.leave()
+        leave_all(self._state)
 
     @handles(WireClosed)
     def _wire_closed(self, message: WireClosed) -> None:
@@ -132,7 +132,7 @@ class Connection(LoopActor):
     @handles(Drain)
     def _drain(self, message: Drain) -> None:
         self._send(replies.Notice(code="draining", reconnect_in_ms=message.reconnect_in_ms))
-        self._state.leave()
+        leave_all(self._state)
         self._state.draining = True
 
     @handles(Overdue)
@@ -153,7 +153,7 @@ class Connection(LoopActor):
         if self._outbox.size and not self._wire.paused:
             self._wire.write(self._outbox.take())
         self._outbox.clear()
-        self._state.leave()
+        leave_all(self._state)
         self._wire.close(code, reason)
 
     # --- what the client says

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from .child import ChildSpec
 from .clock import Clock
 from .errors import LogUnavailable
 from .ledger import Ledger
@@ -14,7 +15,6 @@ from .log import EventLog, RoomRecord
 from .mailbox import Exit, Mailbox
 from .messages import ChildExited, StartChild, Sweep
 from .room import Room, RoomLimits, RoomPorts
-from .supervisor import ChildSpec
 
 __all__ = ["RoomDirectory"]
 

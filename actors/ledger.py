@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from .identity import Identity
 from .mailbox import Mailbox
-from .messages import Detach
 
 if TYPE_CHECKING:
     from .codec import Codec, Wire
@@ -110,12 +109,6 @@ class ConnectionState:
         self.subscriptions: dict[str, Subscription] = {}
         self.pending: set[str] = set()
         """Rooms that a `subscribe` is under way to."""
-
-    def leave(self) -> None:
-        """Leave every room: the connection is over."""
-        for subscription in self.subscriptions.values():
-            subscription.room_mailbox.tell(Detach(self.id))
-        self.subscriptions.clear()
 
 
 class Ledger:

@@ -14,17 +14,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pykka import ActorDeadError
 from pykka._envelope import Envelope  # what ActorRef.tell() and ask() hand to an inbox
 
 from .future import LoopFuture
 
-if TYPE_CHECKING:
-    from .loop import LoopActor
-
-__all__ = ["Dispatcher", "Exit", "Mailbox", "Target"]
+__all__ = ["Dispatcher", "Exit", "Mailbox", "Target", "Tenant"]
 
 
 class Target(Protocol):
@@ -32,6 +29,16 @@ class Target(Protocol):
 
     def tell(self, message: Any) -> None:
         """Take `message` without waiting."""
+
+
+class Tenant(Protocol):
+    """An actor, as far as its mailbox knows it."""
+
+    def take_turn(self) -> None:
+        """Handle a batch of what is in the mailbox."""
+
+    def stop(self) -> None:
+        """Stop after what is in the mailbox."""
 
 
 class Exit(NamedTuple):
@@ -66,7 +73,7 @@ class Mailbox:
         self._head = 0
         self._scheduled = False
         self._closed = False
-        self._actor: LoopActor | None = None
+        self._actor: Tenant | None = None
         self.name = name
         self.monitor: Callable[[Exit], None] | None = None
         """Called on the loop when the actor's life ends; its holder keeps the mailbox alive over failures."""
@@ -149,7 +156,7 @@ class Mailbox:
         self._letters[: self._head] = envelopes
         self._head = 0
 
-    def occupy(self, actor: LoopActor) -> None:
+    def occupy(self, actor: Tenant) -> None:
         """Let `actor` live here; it gets its first turn, in which it runs `on_start`, as soon as the dispatcher can."""
         if self._closed or self._actor is not None:
             raise RuntimeError(f"{self!r} cannot take {actor}: it is closed or taken")

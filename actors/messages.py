@@ -14,10 +14,10 @@ from .mailbox import Exit, Mailbox, Target
 
 if TYPE_CHECKING:
     from .batch import Batch
+    from .child import ChildSpec
     from .commands import Command, Position
     from .ledger import Subscription
     from .replies import RoomJoined
-    from .supervisor import ChildSpec
 
 __all__ = [
     "Acknowledge",

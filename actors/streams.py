@@ -7,7 +7,7 @@ from .delivery import deliver, expire
 from .ledger import ConnectionState, Subscription
 from .messages import Attach, Attached, Detach, Joined
 
-__all__ = ["Streams"]
+__all__ = ["Streams", "leave_all"]
 
 
 class Streams:
@@ -93,3 +93,10 @@ class Streams:
             deliver(subscription, page, state.codec, state.outbox)
         if more:
             self._behind.add(subscription.room)
+
+
+def leave_all(state: ConnectionState) -> None:
+    """Leave every room: the connection is over."""
+    for subscription in state.subscriptions.values():
+        subscription.room_mailbox.tell(Detach(state.id))
+    state.subscriptions.clear()

@@ -9,93 +9,21 @@ root ── connections ── a Connection for each socket
 from __future__ import annotations
 
 import hashlib
-import random
 import traceback
 from collections import deque
-from collections.abc import Callable
-from typing import Literal
 
 import structlog
 
+from .child import ChildSpec
 from .clock import Clock
 from .errors import Escalation
 from .loop import LoopActor, handles
 from .mailbox import Exit, Mailbox
 from .messages import ChildExited, Restart, Shutdown, StartChild
 
-__all__ = ["Backoff", "Child", "ChildSpec", "Supervisor", "SupervisorStart"]
+__all__ = ["Child", "Supervisor", "SupervisorStart"]
 
 log = structlog.get_logger("postroom.supervisor")
-
-
-class Backoff:
-    """How long to wait before a restart: not at all for the first, then full jitter under a doubling bound.
-
-    The first restart is immediate because most failures are one bad message, and the client must not notice. Full
-    jitter (a wait drawn evenly between zero and the bound) keeps many children that failed together from coming back
-    together.
-
-    Args:
-        first_s: The bound of the second restart's wait.
-        most_s: The largest bound.
-        draw: Draws a number between two; for tests.
-    """
-
-    def __init__(
-        self,
-        first_s: float = 0.05,
-        most_s: float = 5.0,
-        draw: Callable[[float, float], float] = random.uniform,
-    ) -> None:
-        self._first_s = first_s
-        self._most_s = most_s
-        self._draw = draw
-
-    def wait_s(self, recent_restarts: int) -> float:
-        """Return the seconds to wait after `recent_restarts` restarts within the intensity's window."""
-        if recent_restarts == 0:
-            return 0.0
-        return self._draw(0.0, min(self._most_s, self._first_s * 2.0 ** (recent_restarts - 1)))
-
-
-class ChildSpec:
-    """What a supervisor must know to keep a child alive. The words are those of Erlang/OTP's `supervisor`.
-
-    Args:
-        name: Names the child in logs and for operators.
-        start: Brings an actor to life in the mailbox, now or later on the loop's thread. For the first life and for
-            each after a failure.
-        restart: `permanent`: always; `transient`: after a failure, not after an orderly stop; `temporary`: never.
-        intensity: Restarts within `within_s` seconds before the supervisor gives the child up.
-        within_s: The window of the intensity, in seconds.
-        backoff: How long to wait before each restart.
-        on_give_up: Called when the child is given up, so that the failure ends here. None: the failure escalates, and
-            the supervisor fails in its turn.
-    """
-
-    __slots__ = ("backoff", "intensity", "name", "on_give_up", "restart", "start", "within_s")
-
-    def __init__(
-        self,
-        name: str,
-        start: Callable[[Mailbox], object],
-        *,
-        restart: Literal["permanent", "transient", "temporary"] = "permanent",
-        intensity: int = 3,
-        within_s: float = 5.0,
-        backoff: Backoff | None = None,
-        on_give_up: Callable[[Exit], None] | None = None,
-    ) -> None:
-        self.name = name
-        self.start = start
-        self.restart = restart
-        self.intensity = intensity
-        self.within_s = within_s
-        self.backoff = backoff or _BACKOFF
-        self.on_give_up = on_give_up
-
-
-_BACKOFF = Backoff()
 
 
 class Child:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from actors.child import ChildSpec
 from actors.clock import Clock
 from actors.directory import RoomDirectory
 from actors.errors import PostroomError
@@ -26,7 +27,7 @@ from actors.messages import Shutdown, StartChild
 from actors.ports import ConnectionLimits, ConnectionPorts
 from actors.room import RoomLimits
 from actors.source import NotificationSource
-from actors.supervisor import ChildSpec, SupervisorStart
+from actors.supervisor import SupervisorStart
 
 from .auth import Authenticator
 from .clock import SystemClock

@@ -15,6 +15,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
+from actors.child import ChildSpec
 from actors.connection import Connection
 from actors.errors import CloseCode
 from actors.ledger import ConnectionState
@@ -22,7 +23,7 @@ from actors.mailbox import Exit, Mailbox
 from actors.messages import Drain, Frame, StartChild, WireClosed
 from actors.outbox import Outbox
 from actors.ports import ConnectionPorts
-from actors.supervisor import ChildSpec
+from actors.streams import leave_all
 
 from .auth import bearer
 from .handshake import Gate, select_subprotocol
@@ -169,7 +170,7 @@ class Listener:
         Connection.start(state, self._ports, mailbox=mailbox)
 
     def _give_up(self, state: ConnectionState, _how: Exit) -> None:
-        state.leave()
+        leave_all(state)
         state.wire.close(CloseCode.GIVEN_UP, "the supervisor gave this connection up; its position stays good")
 
     async def _read(self, connection: GuardedConnection, state: ConnectionState) -> None:

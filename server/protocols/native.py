@@ -46,8 +46,8 @@ class _Event(msgspec.Struct, tag_field="type", tag="event", omit_defaults=True):
     ack: str | None = None
 
 
-class _History(msgspec.Struct, tag_field="type", tag="history", omit_defaults=True):
-    id: replies.CommandId
+class _History(msgspec.Struct, tag_field="type", tag="history", omit_defaults=True, kw_only=True):
+    id: replies.CommandId = None
     room: str
     epoch: str
     events: list[_Event]
