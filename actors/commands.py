@@ -52,11 +52,15 @@ class _RoomCommand(Command, frozen=True):
     room: str
 
     def __post_init__(self) -> None:
-        if not is_room_name(self.room):
-            raise ValueError(
-                f"room {self.room[:80]!r} is no room name: use 'session:ID', 'user:ID', 'role:NAME', 'broadcast', "
-                "'system' or 'word:ID'"
-            )
+        _check_room(self.room)
+
+
+def _check_room(room: str) -> None:
+    if not is_room_name(room):
+        raise ValueError(
+            f"room {room[:80]!r} is no room name: use 'session:ID', 'user:ID', 'role:NAME', 'broadcast', "
+            "'system' or 'word:ID'"
+        )
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -72,6 +76,10 @@ class Hello(Command, frozen=True):
     token: str | None = None
     client: Client | None = None
     resume: dict[str, Position] = {}
+
+    def __post_init__(self) -> None:
+        for room in self.resume:
+            _check_room(room)
 
 
 class Subscribe(_RoomCommand, frozen=True):

@@ -32,6 +32,7 @@ from .messages import (
     Overdue,
     Published,
     Refused,
+    Revoke,
     WireClosed,
     Writable,
 )
@@ -92,9 +93,10 @@ class Connection(LoopActor):
         refusal = Refusal(ErrorCode.INTERNAL, "the router failed while it handled this; it has repaired itself")
         for command in self._failed_commands(message):
             if isinstance(command, commands.Subscribe):
-                self._state.pending.discard(command.room)
+                self._state.pending.pop(command.room, None)
             if isinstance(command, commands.Hello) and not self._state.welcomed:
                 self._state.hello = self._state.identity = None
+                self._obey_waiting()
             self._send_error(command.id, refusal)
 
     def _failed_commands(self, message: Any) -> list[commands.Command]:
@@ -106,8 +108,12 @@ class Connection(LoopActor):
         if isinstance(message, Authenticated):
             return [message.command]
         if isinstance(message, Joined) and isinstance(message.tag, commands.Subscribe):
+            if self._state.subscriptions.get(message.subscription.room) is message.subscription:
+                return []  # it was answered; what failed was the delivery of old events
             message.subscription.room_mailbox.tell(Detach(self._state.id))
             return [message.tag]
+        if isinstance(message, replies.State | replies.History | replies.Presence):
+            return [commands.Ping(id=message.id)]
         if isinstance(message, Published | Refused) and isinstance(message.tag, commands.Command):
             return [message.tag]
         return []
@@ -154,6 +160,7 @@ class Connection(LoopActor):
             self._wire.write(self._outbox.take())
         self._outbox.clear()
         leave_all(self._state)
+        self._state.closed = True
         self._wire.close(code, reason)
 
     # --- what the client says
@@ -161,7 +168,7 @@ class Connection(LoopActor):
     @handles(Frame)
     def _frame(self, message: Frame) -> None:
         try:
-            for command in self._codec.decode(message.text):
+            for command in () if self._state.closed else self._codec.decode(message.text):
                 self._obey(command)
         except BadMessage as refusal:
             self._bad(refusal.id, refusal)
@@ -172,6 +179,10 @@ class Connection(LoopActor):
         identity = self._state.identity
         if isinstance(command, commands.Hello):
             self._hello(command)
+            return
+        if self._state.hello is not None:
+            self._wire.begin()  # it counts as under way: a client cannot pile up commands before its welcome
+            self._state.waiting.append(command)
             return
         if not self._state.welcomed or identity is None:
             self._bad(command.id, Refusal(ErrorCode.UNAUTHENTICATED, 'say hello first: {"type": "hello", "token": ..}'))
@@ -201,6 +212,16 @@ class Connection(LoopActor):
         self._leave(command.room)
         if command.id is not None:
             self._send(replies.Unsubscribed(id=command.id, room=command.room))
+
+    @handles(Revoke)
+    def _revoked(self, message: Revoke) -> None:
+        room, reason = message
+        if room in self._state.subscriptions:
+            self._leave(room)
+            if self._greeting is not None:
+                self._greeting.take(room, Refused(None, Refusal(ErrorCode.FORBIDDEN, reason)))
+            else:
+                self._send(replies.Revoked(room=room, reason=reason))
 
     def _leave(self, room: str) -> None:
         if self._streams.leave(room):
@@ -240,6 +261,7 @@ class Connection(LoopActor):
             self._send_error(hello.id, outcome)
             if outcome.code.temporary:
                 self._state.hello = None  # it may say hello again
+                self._obey_waiting()
             else:
                 expired = outcome.code is ErrorCode.TOKEN_EXPIRED
                 self._close(CloseCode.TOKEN_EXPIRED if expired else CloseCode.UNAUTHENTICATED, outcome.code)
@@ -251,6 +273,12 @@ class Connection(LoopActor):
         if outcome.trusted:
             self._wire.trust()
         self._greet(hello, outcome)
+
+    def _obey_waiting(self) -> None:
+        waiting, self._state.waiting = self._state.waiting, []
+        for command in waiting:
+            self._wire.done()
+            self._obey(command)
 
     def _greet(self, hello: commands.Hello, identity: Identity) -> None:
         self._state.identity = identity
@@ -264,15 +292,16 @@ class Connection(LoopActor):
     def _welcome(self, greeting: Greeting) -> None:
         state = self._state
         assert state.identity is not None
+        self._send(greeting.welcome(state, self._ports.limits))
         state.welcomed = True
         state.hello = None
-        self._send(greeting.welcome(state, self._ports.limits))
         for joined in greeting.joined.values():
             self._streams.begin(joined)
         for room, refusal in greeting.refused.items():
             self._send(replies.Revoked(room=room, reason=refusal.code))
         for batch in greeting.held:
             self._deliver(batch)
+        self._obey_waiting()
         self._deadlines.token(state.identity)
         log.info(
             "connection_opened",
@@ -307,12 +336,18 @@ class Connection(LoopActor):
     def _joined(self, message: Joined) -> None:
         tag, subscription, where = message.tag, message.subscription, message.where
         room, state = subscription.room, self._state
-        state.subscriptions[room] = subscription
+        if isinstance(tag, HelloRoom) and tag.greeting is not self._greeting:
+            return  # asked by an actor that failed; this one has asked again
+        state.pending.pop(room, None)
         if isinstance(tag, HelloRoom):
+            state.subscriptions[room] = subscription
             subscription.own = state.identity is not None and room in state.identity.own_rooms
             self._room_answered_hello(room, message)
             return
-        state.pending.discard(room)
+        if not (subscription.by_owner or (state.identity is not None and state.identity.may_subscribe(room))):
+            subscription.room_mailbox.tell(Detach(state.id))  # a refresh with fewer rights came between
+            self._send_error(tag.id, Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {room}"))
+            return
         self._send(
             replies.Subscribed(
                 id=tag.id,
@@ -325,6 +360,7 @@ class Connection(LoopActor):
                 state=where.state,
             )
         )
+        state.subscriptions[room] = subscription
         self._streams.begin(message)
 
     @handles(Published)
@@ -343,15 +379,24 @@ class Connection(LoopActor):
     def _refused(self, message: Refused) -> None:
         tag = message.tag
         if isinstance(tag, HelloRoom):
-            self._room_answered_hello(tag.room, message)
+            if tag.greeting is self._greeting:
+                self._state.pending.pop(tag.room, None)
+                self._room_answered_hello(tag.room, message)
             return
         if isinstance(tag, commands.Publish):
             self._wire.done()
         elif isinstance(tag, commands.Subscribe):
-            self._state.pending.discard(tag.room)
+            self._state.pending.pop(tag.room, None)
         self._send_error(tag.id, message.refusal)
 
     @handles(replies.State, replies.History, replies.Presence)
+    def _answered(self, reply: replies.State | replies.History | replies.Presence) -> None:
+        if self._state.closed:
+            return
+        self._send(reply)
+        if self._outbox.over(self._wire.buffered):
+            self.on_batch_end()  # not only when all answers of this batch are there: they are large
+
     def _send(self, reply: replies.Reply) -> None:
         self._outbox.push(self._codec.encode(reply))
 

@@ -69,7 +69,6 @@ class Desk:
                 f"a connection may be in {most} rooms; unsubscribe from one, or open another connection",
             )
         self._allow_reading(room, identity)
-        state.pending.add(room)
         kinds = frozenset(command.kinds) if command.kinds is not None else None
         self._join(
             room,
@@ -105,7 +104,8 @@ class Desk:
         self._tell_known_room(command.room, message)
 
     def _join(self, room: str, message: Subscribe) -> None:
-        self._ports.directory.room(room).tell(message)
+        mailbox = self._state.pending[room] = self._ports.directory.room(room)
+        mailbox.tell(message)
 
     def _allow_reading(self, room: str, identity: Identity) -> None:
         # Whether the session is its owner's only the room knows; a room that was never used is nobody's.

@@ -47,7 +47,7 @@ class RoomDirectory:
         mailbox = self._rooms.get(name)
         if mailbox is None:
             mailbox = self._rooms[name] = Mailbox(name=f"room:{name}")
-            spec = ChildSpec(mailbox.name, partial(self._start, name))
+            spec = ChildSpec(mailbox.name, partial(self._start, name), restart="transient")
             self._supervisor.tell(StartChild(spec, mailbox))
             self._sweep_later()
         return mailbox
@@ -69,7 +69,7 @@ class RoomDirectory:
     def _opened(self, name: str, mailbox: Mailbox, record: RoomRecord | LogUnavailable) -> None:
         if isinstance(record, LogUnavailable):
             self._supervisor.tell(ChildExited(mailbox, Exit(Room.__name__, record, None, len(mailbox))))
-        elif not mailbox.closed:
+        elif not mailbox.closed and not mailbox.occupied:
             Room.start(name, record, self._ports, mailbox=mailbox)
 
     def _sweep_later(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 __all__ = ["with_estimates"]
@@ -35,10 +36,12 @@ def with_estimates(data: dict[str, Any], before: dict[str, Any] | None, seconds_
             added["rate"] = rate = float(f"{rate:.6g}")
     if data.get("eta_s") is None and total is not None and rate is not None and rate > 0:
         added["eta_s"] = round(max(0.0, (total - current) / rate), 3)
-    return {**data, **added}
+    return {**data, **{name: value for name, value in added.items() if math.isfinite(value)}}
 
 
 def _rate(step: float, seconds: float, before: float | None) -> float | None:
+    if before is not None and before < 0:  # the publisher's own, and no rate of a progress that goes on
+        before = None
     if seconds <= 0:
         return before
     rate = step / seconds

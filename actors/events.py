@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,10 +20,14 @@ ALERT_ACKNOWLEDGED = "alert.acknowledged"
 
 _DEFAULT_DELIVERY: Mapping[str, Delivery] = {"progress": "latest", "system": "latest"}
 _CUSTOM_KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+\Z")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_NAME = 200
+_MAX_DEPTH = 64
+"""Objects and arrays within each other. Far below where Python's recursion ends, which is nearer in some actors than in
+others: what one of them could read and the next one not would take the room down with every restart."""
 
 # A float takes whole numbers too, and refuses those too large to compute estimates with.
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
 
 
 class _Notification(msgspec.Struct):
@@ -127,21 +132,18 @@ def draft(
     Raises:
         Refusal: `invalid_event`, with what is wrong and what would be right.
     """
+    for name, value in (("kind", kind), ("event_id", event_id), ("key", key)):
+        _check_name(name, value, optional=name == "key")
     schema = _SCHEMAS.get(kind)
     if schema is not None:
         try:
             msgspec.convert(data, schema)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, RecursionError) as error:
             raise _invalid(f"{kind} data: {error}") from None
-    elif kind == ALERT_ACKNOWLEDGED or not _CUSTOM_KIND.match(kind) or len(kind) > _MAX_NAME:
-        raise _invalid(
-            f"kind {kind[:_MAX_NAME]!r}: use {', '.join(_SCHEMAS)}, or your own name with a dot, like 'build.finished'"
-        )
+    elif kind == ALERT_ACKNOWLEDGED or not _CUSTOM_KIND.match(kind):
+        raise _invalid(f"kind {kind!r}: use {', '.join(_SCHEMAS)}, or your own name with a dot, like 'build.finished'")
     elif not isinstance(data, dict):
         raise _invalid(f"data of {kind} must be a JSON object, not {type(data).__name__}")
-    for name, value in (("event_id", event_id), ("key", key)):
-        if value is not None and not 0 < len(value) <= _MAX_NAME:
-            raise _invalid(f"{name} must have 1 to {_MAX_NAME} characters, not {len(value)}")
     if delivery is None:
         delivery = _DEFAULT_DELIVERY.get(kind, "keep")
     elif delivery not in ("keep", "latest", "ephemeral"):
@@ -150,8 +152,10 @@ def draft(
         raise _invalid(f"ack {ack!r} on {kind}: only an alert takes ack, 'required' or 'none'")
     try:
         encoded = msgspec.json.encode(data)
-    except (TypeError, ValueError, UnicodeEncodeError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise _invalid(f"data cannot be written as JSON: {error}") from None
+    if encoded.count(b"{") + encoded.count(b"[") > _MAX_DEPTH and _deeper_than(_MAX_DEPTH, data):
+        raise _invalid(f"data may have {_MAX_DEPTH} objects and arrays within each other, not more")
     return Draft(
         id=event_id,
         kind=kind,
@@ -161,6 +165,30 @@ def draft(
         delivery=delivery,  # type: ignore[arg-type]  # one of the three, checked above
         ack=kind == "alert" and (ack == "required" or (ack is None and data.get("severity") == "critical")),
     )
+
+
+def _check_name(name: str, value: object, *, optional: bool) -> None:
+    if value is None and optional:
+        return
+    if not isinstance(value, str):
+        raise _invalid(f"{name} must be a string, not {type(value).__name__}")
+    if not 0 < len(value) <= _MAX_NAME:
+        raise _invalid(f"{name} must have 1 to {_MAX_NAME} characters, not {len(value)}")
+    if not value.isascii() and _SURROGATE.search(value):
+        raise _invalid(f"{name} {value!r} has half of a surrogate pair, which is no text")
+
+
+def _deeper_than(most: int, data: object) -> bool:
+    level = [data]
+    for _ in range(most):
+        level = [inner for outer in level if isinstance(outer, dict | list | tuple) for inner in _within(outer)]
+        if not level:
+            return False
+    return any(isinstance(value, dict | list | tuple) for value in level)
+
+
+def _within(value: dict[str, Any] | list[Any] | tuple[Any, ...]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _invalid(message: str) -> Refusal:

@@ -21,6 +21,8 @@ class HelloRoom(NamedTuple):
     """Tag of a subscription that a `hello` asked for."""
 
     room: str
+    greeting: Greeting
+    """Who asked: after a failure the room is asked again, and only that answer counts."""
 
 
 class Greeting:
@@ -42,7 +44,7 @@ class Greeting:
         resumed = [room for room in hello.resume if room not in own]
         self._answers: dict[str, Joined | Refused | None] = dict.fromkeys((*own, *resumed))
         for number, room in enumerate(self._answers):
-            tag = HelloRoom(room)
+            tag = HelloRoom(room, self)
             try:
                 if number >= len(own) + most_rooms:
                     raise Refusal(ErrorCode.TOO_MANY_ROOMS, f"more than {most_rooms} rooms to resume")

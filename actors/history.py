@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from .batch import Batch
 from .events import Event
 
-__all__ = ["History"]
+__all__ = ["History", "first_within"]
 
 _PAGE_EVENTS = 256
 _PAGE_BYTES = 128 * 1024
+_PAGES_KEPT = 16
 
 
 class History:
@@ -74,6 +75,8 @@ class History:
             while end < len(self._events) and end - start < _PAGE_EVENTS and (size < _PAGE_BYTES or end == start):
                 size += len(memoryview(self._events[end].draft.data))
                 end += 1
+            if len(self._pages) >= _PAGES_KEPT:  # else one client could have a page kept from every offset
+                self._pages.clear()
             page = self._pages[after] = Batch(self._room, self._events[start:end])
         return page, page.top < self._events[-1].offset
 
@@ -96,6 +99,18 @@ class History:
 
     def _index(self, offset: int) -> int:
         return bisect_right(self._events, offset, lo=self._first, key=_offset)
+
+
+def first_within(most_bytes: int, events: Iterable[Event]) -> list[Event]:
+    """Return the first events whose data fits into `most_bytes` together; one at least, where there is one."""
+    fitting: list[Event] = []
+    size = 0
+    for event in events:
+        size += len(memoryview(event.draft.data))
+        if size > most_bytes and fitting:
+            break
+        fitting.append(event)
+    return fitting
 
 
 def _offset(event: Event) -> int:

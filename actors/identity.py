@@ -13,7 +13,7 @@ __all__ = ["ANONYMOUS", "ROLES", "Identity", "is_room_name"]
 
 ROLES = ("user", "admin", "service")
 
-_ROOM_NAME = re.compile(r"(broadcast|system|[a-z][a-z0-9_-]{0,63}:[^\s*>\x00-\x1f\x7f]{1,200})\Z")
+_ROOM_NAME = re.compile(r"(broadcast|system|[a-z][a-z0-9_-]{0,63}:[^\s*>\x00-\x1f\x7f\ud800-\udfff]{1,200})\Z")
 
 
 def is_room_name(name: str) -> bool:

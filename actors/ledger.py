@@ -12,7 +12,7 @@ from .mailbox import Mailbox
 
 if TYPE_CHECKING:
     from .codec import Codec, Wire
-    from .commands import Hello
+    from .commands import Command, Hello
     from .outbox import Outbox
 
 __all__ = ["ConnectionState", "Ledger", "Subscription"]
@@ -74,6 +74,7 @@ class ConnectionState:
 
     __slots__ = (
         "client",
+        "closed",
         "codec",
         "draining",
         "hello",
@@ -84,6 +85,7 @@ class ConnectionState:
         "outbox",
         "pending",
         "subscriptions",
+        "waiting",
         "welcomed",
         "wire",
     )
@@ -102,13 +104,17 @@ class ConnectionState:
         """None until `hello` was accepted."""
         self.hello: Hello | None = None
         """The hello that is being answered; None before and after."""
+        self.waiting: list[Command] = []
+        """Commands that came after the hello and before its answer."""
         self.welcomed = False
         self.draining = False
         """Whether it is closed as soon as the outbox is empty."""
         self.client = ""
         self.subscriptions: dict[str, Subscription] = {}
-        self.pending: set[str] = set()
-        """Rooms that a `subscribe` is under way to."""
+        self.closed = False
+        """Whether the router closes the socket: what still comes in is not obeyed."""
+        self.pending: dict[str, Mailbox] = {}
+        """Rooms that were asked to let the connection in and have not answered yet."""
 
 
 class Ledger:

@@ -40,6 +40,7 @@ __all__ = [
     "Receipt",
     "Refused",
     "Restart",
+    "Revoke",
     "Shutdown",
     "StartChild",
     "Subscribe",
@@ -166,6 +167,13 @@ class Detach(NamedTuple):
     """Connection to room: let me go."""
 
     connection: str
+
+
+class Revoke(NamedTuple):
+    """Room to connection: you may not read this room any more, and are out of it."""
+
+    room: str
+    reason: str
 
 
 class Query(NamedTuple):

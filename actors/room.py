@@ -16,7 +16,7 @@ from .clock import Clock
 from .errors import ErrorCode, Refusal
 from .estimates import with_estimates
 from .events import ALERT_ACKNOWLEDGED, Draft, Event, decode_data
-from .history import History
+from .history import History, first_within
 from .ledger import Ledger, Subscription
 from .log import EventLog, RoomRecord
 from .loop import LoopActor, handles
@@ -34,6 +34,7 @@ from .messages import (
     Query,
     Receipt,
     Refused,
+    Revoke,
     Subscribe,
     Sweep,
 )
@@ -45,6 +46,8 @@ __all__ = ["Room", "RoomLimits", "RoomPorts"]
 _SNAPSHOT_EVERY = 256
 _TRIM_SLACK = 128  # a busy room trims, and writes its state, once in so many events
 _FAN_OUT_BYTES = 128 * 1024
+_ANSWER_BYTES = 128 * 1024
+"""Data in one answer to `history`: a client that asks for 300 large events gets the first of them, and `more`."""
 
 
 class RoomLimits(msgspec.Struct, frozen=True):
@@ -111,9 +114,11 @@ class Room(LoopActor):
         self._fresh: list[Event] = []
         self._fresh_bytes = 0
         self._quiet_since = ports.clock.monotonic()
+        self._swept = False
 
     def on_start(self) -> None:
         """Send every subscriber that the ledger names on from its cursor: there are some if this room failed before."""
+        self._revoke_former_owners()
         for subscription in self._subscribers.values():
             self._go_on(subscription, subscription.cursor)
 
@@ -123,7 +128,12 @@ class Room(LoopActor):
         refusal = Refusal(ErrorCode.INTERNAL, f"{self._name} failed while it handled this; nothing was changed")
         if isinstance(message, Committed):
             self._settle(message)
+        elif isinstance(message, AppendFailed):
+            self._refuse(message.append, message.refusal)
+        elif isinstance(message, Detach):
+            self._detach(message)
         elif isinstance(message, Subscribe):
+            self._detach(Detach(message.connection))
             message.mailbox.tell(Refused(message.tag, refusal))
         elif isinstance(message, Append | Acknowledge):
             message.reply_to.tell(Refused(message.tag, refusal))
@@ -171,7 +181,10 @@ class Room(LoopActor):
         if message.event.offset > self._top:  # else it was read from the log after a failure
             event = message.event
             self._top = event.offset
+            owner = self._state.owner
             self._state.fold(event)
+            if self._state.owner != owner:
+                self._revoke_former_owners()
             self._history.add(event)
             self._ids[event.draft.id] = event
             self._fresh.append(event)
@@ -215,6 +228,9 @@ class Room(LoopActor):
             self._fan_out()
             self._quiet_since = self._ports.clock.monotonic()
             self._keep_within_bounds(slack=_TRIM_SLACK)
+        if self._swept:
+            self._swept = False
+            self._retire_if_idle()
 
     def _fan_out(self) -> None:
         batch, self._fresh, self._fresh_bytes = Batch(self._name, self._fresh), [], 0
@@ -346,12 +362,21 @@ class Room(LoopActor):
             )
         assert isinstance(command, commands.History)
         if command.after is not None:
-            events = self._history.after(command.after, command.limit)
+            events = first_within(_ANSWER_BYTES, self._history.after(command.after, command.limit))
             more = bool(events) and events[-1].offset < self._top
         else:
-            events = self._history.before(command.before, command.limit)
+            events = first_within(_ANSWER_BYTES, reversed(self._history.before(command.before, command.limit)))[::-1]
             more = bool(events) and events[0].prev > self._history.first_prev(self._top)
         return replies.History(id=command.id, room=self._name, epoch=self._epoch, events=tuple(events), more=more)
+
+    def _revoke_former_owners(self) -> None:
+        """Let go of those who are here as the session's owner and are not any more."""
+        owner = self._state.owner
+        for each in [each for each in self._subscribers.values() if each.by_owner and each.user != owner]:
+            if self._fresh:
+                self._fan_out()  # what came while it was theirs
+            each.mailbox.tell(Revoke(self._name, "the session has another owner"))
+            self._detach(Detach(each.connection))
 
     def _members(self) -> dict[str, int]:
         members: dict[str, int] = {}
@@ -364,6 +389,9 @@ class Room(LoopActor):
     @handles(Sweep)
     def _sweep(self, message: Sweep) -> None:
         self._keep_within_bounds(slack=0)
+        self._swept = True  # it may retire when the batch is over: the messages after this one are not in the mailbox
+
+    def _retire_if_idle(self) -> None:
         idle_s = self._ports.clock.monotonic() - self._quiet_since
         if self._subscribers or self._in_flight > 0 or idle_s < self._ports.limits.idle_s:
             return

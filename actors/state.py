@@ -61,11 +61,11 @@ class RoomState(msgspec.Struct, omit_defaults=True):
         elif draft.kind == "session":
             self._fold_session(draft, decode_data(draft.data))
         elif draft.kind == "alert" and draft.ack:
-            self.alerts[draft.id] = {
+            self.alerts[draft.id] = {  # last what a client acknowledges it by: the data may have fields of these names
+                **decode_data(draft.data),
                 "event_id": draft.id,
                 "offset": event.offset,
                 "time": time_text(draft.time_ms),
-                **decode_data(draft.data),
             }
         elif draft.kind == ALERT_ACKNOWLEDGED:
             self.alerts.pop(decode_data(draft.data)["event_id"], None)

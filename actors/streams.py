@@ -57,7 +57,7 @@ class Streams:
     def go_on(self) -> None:
         """Ask for the next old events of every room that has some; call it when the client has taken the last ones."""
         if self._behind:
-            for room in self._behind:
+            for room in self._behind & self._subscriptions.keys():  # a closing connection has left them all
                 self._reattach(self._subscriptions[room])
             self._behind.clear()
 
@@ -100,3 +100,5 @@ def leave_all(state: ConnectionState) -> None:
     for subscription in state.subscriptions.values():
         subscription.room_mailbox.tell(Detach(state.id))
     state.subscriptions.clear()
+    for mailbox in state.pending.values():  # when these rooms answer, nobody may be here any more
+        mailbox.tell(Detach(state.id))

@@ -67,6 +67,9 @@ class Supervisor(LoopActor):
     @handles(StartChild)
     def _start_child(self, message: StartChild) -> None:
         mailbox = message.mailbox
+        if self._stopping:
+            mailbox.close()
+            return
         child = self._children[mailbox] = Child(message.spec, mailbox)
         own = self.mailbox
         mailbox.monitor = lambda how: own.tell(ChildExited(mailbox, how))
@@ -83,6 +86,8 @@ class Supervisor(LoopActor):
         wanted = child.spec.restart == "permanent" or (child.spec.restart == "transient" and how.cause is not None)
         if self._stopping or not wanted:
             self._drop(child, how if how.cause is not None and not self._stopping else None)
+        elif child.mailbox.occupied:
+            return  # the supervisor before this one failed, and on_restart() has brought the child back already
         elif self._too_often(child):
             self._give_up(child, how)
         else:
@@ -110,7 +115,7 @@ class Supervisor(LoopActor):
     def _start(self, child: Child) -> None:
         try:
             child.spec.start(child.mailbox)
-        except Exception as error:
+        except BaseException as error:  # an actor's constructor may raise anything: it is that one child's failure
             self.mailbox.tell(ChildExited(child.mailbox, Exit("", error, None, len(child.mailbox))))
 
     def _too_often(self, child: Child) -> bool:

@@ -224,7 +224,7 @@ class Listener:
                     await self._all_closed
             except TimeoutError:
                 log.warning("drain_timed_out", connections=len(self._registry))
-        for connection in self._server.all_connections | set():
+        for connection in {*self._server.all_connections, *self._handshakes}:
             if connection.protocol.state is not State.CLOSED:
                 connection.transport.abort()
         await self._server.wait_closed()

@@ -40,12 +40,14 @@ class GuardedConnection(ServerConnection):
     stall_s: float = 5.0
     """Seconds after which a client that took not one byte is cut."""
     buffer_limit: int = 1024 * 1024
-    """Bytes in the write buffer past which the client is cut, whoever wrote them."""
+    """Bytes that may join the write buffer while it is full, as answers to control frames, before the client is cut."""
     wire: Wire | None = None
     heard = True
     """Whether anything came in since the last ping."""
     stalled = False
     """Whether it was cut because it read nothing."""
+    _paused_at = 0
+    """Bytes in the write buffer when it was full: events, which are the outbox's to bound."""
     _stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,7 +69,7 @@ class GuardedConnection(ServerConnection):
         """Take what came in, and refuse to pile up answers to control frames."""
         self.heard = True
         super().data_received(data)
-        if self.paused and self.transport.get_write_buffer_size() > self.buffer_limit:
+        if self.paused and self.transport.get_write_buffer_size() > self._paused_at + self.buffer_limit:
             self.cut()
 
     def pause_writing(self) -> None:
@@ -75,6 +77,7 @@ class GuardedConnection(ServerConnection):
         super().pause_writing()
         if self.wire is not None:
             self.wire.paused = True
+        self._paused_at = self.transport.get_write_buffer_size()
         self._watch_stall()
 
     def resume_writing(self) -> None:
@@ -90,9 +93,9 @@ class GuardedConnection(ServerConnection):
         self.response = None
 
     def ping_now(self) -> None:
-        """Send a ping; what comes in from now on answers it."""
-        self.heard = False
+        """Send a ping; what comes in from now on answers it. A client that is behind is left to the stall timer."""
         if self.protocol.state is OPEN and not self.paused:
+            self.heard = False
             self.transport.write(_PING)
 
     def cut(self) -> None:

@@ -134,7 +134,7 @@ def _explain(text: str, error: str) -> BadMessage:
     kind = message.get("type")
     if kind is None:
         return BadMessage(ErrorCode.BAD_MESSAGE, "the message has no `type`", id)
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         known = ", ".join(sorted(map(str, _TYPES)))
         return BadMessage(ErrorCode.UNKNOWN_TYPE, f"type {str(kind)[:80]!r} is unknown; there are {known}", id)
     return BadMessage(ErrorCode.BAD_MESSAGE, f"{kind}: {error}", id)
