@@ -49,9 +49,11 @@ class BadMessageCount:
     def __init__(self, most: int = 10, within_s: float = 60.0) -> None:
         self._most = most
         self._within_s = within_s
-        self._times: deque[float] = deque(maxlen=most)
+        self._times: deque[float] | None = None  # made at the first mistake: most clients make none
 
     def add(self, now: float) -> bool:
         """Count one; return whether these are too many."""
+        if self._times is None:
+            self._times = deque(maxlen=self._most)
         self._times.append(now)
         return len(self._times) == self._most and now - self._times[0] <= self._within_s

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import inspect
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,6 +39,9 @@ from .settings import Settings
 __all__ = ["Addresses", "Plugin", "Router", "StartError", "run"]
 
 log = structlog.get_logger("postroom.app")
+
+_OTHER_FILES = 100
+"""Descriptors that are not clients: listeners, the API's requests, logs, plug-ins' files."""
 
 
 class StartError(PostroomError):
@@ -106,7 +108,7 @@ class Router:
         # The outside.
         self._authenticator = Authenticator(settings)
         self.registry = Registry(
-            most=settings.max_connections,
+            most=_connections_possible(settings.max_connections),
             per_user=0 if settings.dev else settings.max_connections_per_user,
             per_address=0 if settings.dev else settings.max_connections_per_address,
         )
@@ -281,7 +283,6 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 async def _run(settings: Settings, on_ready: Callable[[Addresses], None] | None, plugins: Sequence[Plugin]) -> int:
-    _raise_descriptor_limit(settings.max_connections)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -301,16 +302,19 @@ async def _run(settings: Settings, on_ready: Callable[[Addresses], None] | None,
     return 0
 
 
-def _raise_descriptor_limit(connections: int) -> None:
+def _connections_possible(wanted: int) -> int:
+    """Raise the limit of open files as far as it goes; return how many connections fit under it."""
     if sys.platform == "win32":
-        return
+        return wanted
     import resource
 
-    wanted = connections + 200
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
+    files = wanted + _OTHER_FILES
+    if soft < files:
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        log.warning("few_descriptors", limit=soft, wanted=wanted, pid=os.getpid())
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files if hard < 0 else min(files, hard), hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = max(1, min(wanted, soft - _OTHER_FILES)) if soft >= 0 else wanted
+    if possible < wanted:
+        log.warning("connections_capped", wanted=wanted, possible=possible, open_files_limit=soft)
+    return possible

@@ -27,6 +27,7 @@ log = structlog.get_logger("postroom.http")
 
 _MOST_EVENTS = 1000
 _MOST_BYTES: Final = 8 * 1024 * 1024
+_MOST_UNDER_WAY: Final = 20_000
 _RETRY_S = 1
 _STATUS = {
     ErrorCode.UNAUTHENTICATED: 401,
@@ -105,6 +106,7 @@ class Api:
         self._origins = origins
         self._message_bytes = message_bytes
         self._readiness = readiness
+        self._under_way = 0
         self._started = time.monotonic()
         self._decoder = msgspec.json.Decoder(PublishBody)
         self._runner: web.AppRunner | None = None
@@ -197,6 +199,12 @@ class Api:
         targets = [(event, room) for _, event in events for room in event.all_rooms]
         if not targets:
             return ()
+        if self._under_way + len(targets) > _MOST_UNDER_WAY:
+            raise Refusal(
+                ErrorCode.BUSY,
+                f"{self._under_way} events are under way; send them again in a while",
+                retry_after_ms=1000,
+            )
         done: LoopFuture[tuple[Receipt | Refusal, ...]] = LoopFuture()
         answers = Answers(len(targets), done.set)
         for place, (event, room) in enumerate(targets):
@@ -213,7 +221,11 @@ class Api:
                     tag=place,
                 )
             )
-        return await done
+        self._under_way += len(targets)
+        try:
+            return await done
+        finally:
+            self._under_way -= len(targets)
 
 
 def _items(body: bytes) -> tuple[list[msgspec.Raw], bool]:

@@ -11,10 +11,8 @@ import contextlib
 import socket
 
 from websockets.asyncio.server import ServerConnection
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
 from websockets.protocol import OPEN
 
 from actors.mailbox import Mailbox
@@ -26,7 +24,6 @@ WRITE_LIMIT = 64 * 1024
 """Bytes in a socket's write buffer from which on the outbox waits."""
 
 _PING = bytes(Frame(Opcode.PING, b"").serialize(mask=False))
-_READ_AND_FORGOTTEN = Request("", Headers())
 _UNDER_WAY = 64
 _UNDER_WAY_TRUSTED = 1024
 
@@ -88,8 +85,10 @@ class GuardedConnection(ServerConnection):
             self.wire.writable()
 
     def forget_request(self) -> None:
-        """Let go of the handshake, which the library keeps for the life of the connection: some KB each."""
-        self.request = _READ_AND_FORGOTTEN
+        """Let go of the handshake's headers, which the library keeps for the life of the connection: some KB each."""
+        for message in (self.request, self.response):
+            if message is not None:
+                message.headers.clear()
         self.response = None
 
     def ping_now(self) -> None:
