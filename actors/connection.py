@@ -439,15 +439,15 @@ class Connection(LoopActor):
 
     def on_batch_end(self) -> None:
         """Write what this batch brought, in one piece; ask for the next old events when there is room for them."""
-        if self._outbox.size:
-            if not self._wire.paused:
-                self._wire.write(self._outbox.take())
-            elif self._outbox.over(self._wire.buffered):
-                self._slow()
-                return
-        if not self._wire.paused:
+        outbox, wire = self._outbox, self._wire
+        if not wire.paused:
+            if outbox.size:
+                wire.write(outbox.take())
             self._streams.go_on()
-        if self._state.draining and not self._outbox.size:
+        elif outbox.size and outbox.over(wire.buffered):
+            self._slow()
+            return
+        if self._state.draining and not outbox.size:
             self._close(CloseCode.DRAINING, "draining")
 
     def _slow(self) -> None:

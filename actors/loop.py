@@ -222,8 +222,8 @@ class LoopActor(pykka.Actor):
             return
         mailbox = self.actor_inbox
         handlers = self._handlers
-        letters = mailbox.take(self.batch_size)
-        for index, envelope in enumerate(letters):
+        letters = iter(mailbox.take(self.batch_size))
+        for envelope in letters:
             message = envelope.message
             try:
                 if envelope.reply_to is not None:
@@ -235,11 +235,11 @@ class LoopActor(pykka.Actor):
                     else:
                         self._handle_receive(message)
             except BaseException as error:  # any failure is this one actor's: see the class docstring
-                mailbox.put_back(letters[index + 1 :])
+                mailbox.put_back(list(letters))
                 self.__fail(error, message)
                 return
             if self.__stopped:
-                mailbox.put_back(letters[index + 1 :])
+                mailbox.put_back(list(letters))
                 self.__leave()
                 return
         try:

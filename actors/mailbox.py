@@ -182,13 +182,6 @@ class Mailbox:
             self._scheduled = True
             self._dispatcher.schedule(self)
 
-    def _turn(self) -> None:
-        self._scheduled = False
-        if self._actor is not None:
-            self._actor.take_turn()
-            if len(self):
-                self._wake()
-
 
 def _reject(envelope: Envelope[Any], mailbox: Mailbox) -> None:
     if envelope.reply_to is not None:
@@ -300,7 +293,13 @@ class Dispatcher:
         deadline = monotonic() + self._slice_s
         try:
             while ready:
-                ready.popleft()._turn()
+                mailbox = ready.popleft()
+                mailbox._scheduled = False
+                tenant = mailbox._actor
+                if tenant is not None:
+                    tenant.take_turn()
+                    if mailbox._letters:
+                        mailbox._wake()
                 if monotonic() >= deadline:
                     break
         finally:  # also when a monitor raises, or nobody would get a turn again

@@ -17,10 +17,12 @@ class Streams:
         state: The connection's state.
     """
 
-    __slots__ = ("_behind", "_repaired", "_repairing", "_state", "_subscriptions")
+    __slots__ = ("_behind", "_codec", "_outbox", "_repaired", "_repairing", "_state", "_subscriptions")
 
     def __init__(self, state: ConnectionState) -> None:
         self._state = state
+        self._codec = state.codec
+        self._outbox = state.outbox
         self._subscriptions = state.subscriptions
         self._behind: set[str] = set()
         """Rooms that have more old events for this client."""
@@ -36,7 +38,7 @@ class Streams:
     def deliver(self, batch: Batch) -> None:
         """Deliver live events; where some before them are missing, have the room go on from the cursor instead."""
         subscription = self._subscriptions.get(batch.room)
-        if subscription is None or deliver(subscription, batch, self._state.codec, self._state.outbox):
+        if subscription is None or deliver(subscription, batch, self._codec, self._outbox):
             return
         if not subscription.reattaching:  # a batch was lost with an actor; the room has it still
             self._reattach(subscription)
@@ -87,10 +89,9 @@ class Streams:
 
     def _take_page(self, subscription: Subscription, page: Batch | None, more: bool, top: int) -> None:
         """Deliver old events; without a page, everything up to `top` is known or gone."""
-        state = self._state
-        expire(subscription, page.prev if page is not None else top, state.codec, state.outbox)
+        expire(subscription, page.prev if page is not None else top, self._codec, self._outbox)
         if page is not None:
-            deliver(subscription, page, state.codec, state.outbox)
+            deliver(subscription, page, self._codec, self._outbox)
         if more:
             self._behind.add(subscription.room)
 
