@@ -44,6 +44,9 @@ class Wire(Protocol):
     paused: bool
     """Whether the socket takes no more for now; `Writable` is told when it does again. Read it, do not write it."""
 
+    stuck: bool
+    """Whether it is paused though it had a chance to be read since: before that, a burst is not the client's fault."""
+
     @property
     def buffered(self) -> int:
         """Bytes that were written and that the kernel has not taken yet."""

@@ -12,7 +12,9 @@ import msgspec
 from .identity import is_room_name
 
 __all__ = [
+    "MOST_HISTORY",
     "Ack",
+    "Client",
     "Command",
     "Hello",
     "History",

@@ -86,18 +86,18 @@ class Connection(LoopActor):
         if state.welcomed:
             self._streams.repair()
             self._say_if_repaired()
+            self._obey_waiting()
         elif state.hello is not None and state.identity is not None:
             self._greet(state.hello, state.identity)
 
     def _answer_failed(self, message: Any) -> None:
-        refusal = Refusal(ErrorCode.INTERNAL, "the router failed while it handled this; it has repaired itself")
         for command in self._failed_commands(message):
             if isinstance(command, commands.Subscribe):
                 self._state.pending.pop(command.room, None)
             if isinstance(command, commands.Hello) and not self._state.welcomed:
                 self._state.hello = self._state.identity = None
                 self._obey_waiting()
-            self._send_error(command.id, refusal)
+            self._send_error(command.id, _failed())
 
     def _failed_commands(self, message: Any) -> list[commands.Command]:
         if isinstance(message, Frame):
@@ -157,7 +157,7 @@ class Connection(LoopActor):
 
     def _close(self, code: int, reason: str) -> None:
         if self._outbox.size and not self._wire.paused:
-            self._wire.write(self._outbox.take())
+            self._outbox.flush(self._wire.write)
         self._outbox.clear()
         leave_all(self._state)
         self._state.closed = True
@@ -275,10 +275,15 @@ class Connection(LoopActor):
         self._greet(hello, outcome)
 
     def _obey_waiting(self) -> None:
-        waiting, self._state.waiting = self._state.waiting, []
-        for command in waiting:
+        waiting = self._state.waiting
+        while waiting and self._state.hello is None:
+            command = waiting.pop(0)
             self._wire.done()
-            self._obey(command)
+            try:
+                self._obey(command)
+            except BaseException:  # the message that failed is another one: the successor could not tell
+                self._send_error(command.id, _failed())
+                raise
 
     def _greet(self, hello: commands.Hello, identity: Identity) -> None:
         self._state.identity = identity
@@ -295,10 +300,10 @@ class Connection(LoopActor):
         self._send(greeting.welcome(state, self._ports.limits))
         state.welcomed = True
         state.hello = None
-        for joined in greeting.joined.values():
-            self._streams.begin(joined)
         for room, refusal in greeting.refused.items():
             self._send(replies.Revoked(room=room, reason=refusal.code))
+        for joined in greeting.joined.values():
+            self._streams.begin(joined)
         for batch in greeting.held:
             self._deliver(batch)
         self._obey_waiting()
@@ -394,8 +399,12 @@ class Connection(LoopActor):
         if self._state.closed:
             return
         self._send(reply)
+        # At once, not at the batch's end: these are large, and what a client asks for it must also read.
         if self._outbox.over(self._wire.buffered):
-            self.on_batch_end()  # not only when all answers of this batch are there: they are large
+            if self._wire.paused:
+                self._slow()
+            else:
+                self._outbox.flush(self._wire.write)
 
     def _send(self, reply: replies.Reply) -> None:
         self._outbox.push(self._codec.encode(reply))
@@ -442,9 +451,10 @@ class Connection(LoopActor):
         outbox, wire = self._outbox, self._wire
         if not wire.paused:
             if outbox.size:
-                wire.write(outbox.take())
-            self._streams.go_on()
-        elif outbox.size and outbox.over(wire.buffered):
+                outbox.flush(wire.write)
+            if not wire.paused:  # asked again: the write may have filled the socket
+                self._streams.go_on()
+        elif wire.stuck and outbox.size and outbox.over(wire.buffered):
             self._slow()
             return
         if self._state.draining and not outbox.size:
@@ -459,6 +469,10 @@ class Connection(LoopActor):
             waiting_bytes=self._outbox.size + self._wire.buffered,
         )
         self._close(CloseCode.SLOW_CONSUMER, "slow_consumer")
+
+
+def _failed() -> Refusal:
+    return Refusal(ErrorCode.INTERNAL, "the router failed while it handled this; it has repaired itself")
 
 
 def _time_text(seconds: float) -> str:

@@ -11,7 +11,15 @@ import msgspec
 
 from .errors import ErrorCode, Refusal
 
-__all__ = ["ALERT_ACKNOWLEDGED", "Delivery", "Draft", "Event", "decode_data", "draft"]
+__all__ = [
+    "ALERT_ACKNOWLEDGED",
+    "Delivery",
+    "Draft",
+    "Event",
+    "NotNegative",
+    "decode_data",
+    "draft",
+]
 
 Delivery = Literal["keep", "latest", "ephemeral"]
 

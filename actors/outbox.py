@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 __all__ = ["Outbox"]
 
 
@@ -22,17 +24,27 @@ class Outbox:
         """Bytes that wait here."""
         self._frames: list[bytes] = []
 
+    @property
+    def full(self) -> bool:
+        """Whether as much waits as may, whatever the socket could take."""
+        return self.size > self.limit
+
     def push(self, frames: bytes) -> None:
         """Put whole frames at the end."""
         self._frames.append(frames)
         self.size += len(frames)
 
-    def take(self) -> bytes:
-        """Take everything out, for one write."""
+    def flush(self, write: Callable[[bytes], None]) -> None:
+        """Hand everything to `write` in one piece, and keep it when that fails."""
         frames = self._frames
-        self._frames = []
-        self.size = 0
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        write(frames[0] if len(frames) == 1 else b"".join(frames))
+        self.clear()
+
+    def take(self) -> bytes:
+        """Take everything out, in one piece."""
+        taken: list[bytes] = []
+        self.flush(taken.append)
+        return taken[0]
 
     def clear(self) -> None:
         """Drop everything: the client will not get it on this connection."""

@@ -14,6 +14,7 @@ from .events import Event
 
 __all__ = [
     "Acknowledged",
+    "CommandId",
     "Error",
     "History",
     "Missing",

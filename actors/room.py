@@ -41,7 +41,7 @@ from .messages import (
 from .replies import Missing, RoomJoined
 from .state import DEFAULT_KEY, RoomState
 
-__all__ = ["Room", "RoomLimits", "RoomPorts"]
+__all__ = ["Retiring", "Room", "RoomLimits", "RoomPorts"]
 
 _SNAPSHOT_EVERY = 256
 _TRIM_SLACK = 128  # a busy room trims, and writes its state, once in so many events
@@ -139,6 +139,8 @@ class Room(LoopActor):
             message.reply_to.tell(Refused(message.tag, refusal))
         elif isinstance(message, Query):
             message.reply_to.tell(Refused(message.command, refusal))
+        elif isinstance(message, Detach):
+            self._detach(message)
 
     def on_failure(self, *_exc_info: object) -> None:
         """Put retries that wait for a commit back into the mailbox: the successor knows the event from the log."""

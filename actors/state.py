@@ -10,7 +10,7 @@ import msgspec
 
 from .events import ALERT_ACKNOWLEDGED, Draft, Event, decode_data
 
-__all__ = ["RoomState", "time_text"]
+__all__ = ["DEFAULT_KEY", "RoomState", "time_text"]
 
 DEFAULT_KEY = "default"
 """Where the progress of a publisher that sets no `key` stands in the state."""

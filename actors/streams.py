@@ -13,6 +13,9 @@ __all__ = ["Streams", "leave_all"]
 class Streams:
     """Keeps a client's cursors moving: live events, old ones a page at a time, and the way back after a failure.
 
+    What does not fit into the outbox before the socket has had a chance to take it is left to the room, whose history
+    has it: the client gets it as a page, and what left the history meanwhile as a `skipped` marker.
+
     Args:
         state: The connection's state.
     """
@@ -38,6 +41,9 @@ class Streams:
     def deliver(self, batch: Batch) -> None:
         """Deliver live events; where some before them are missing, have the room go on from the cursor instead."""
         subscription = self._subscriptions.get(batch.room)
+        if subscription is not None and self._outbox.full:
+            self._fall_behind(subscription)
+            return
         if subscription is None or deliver(subscription, batch, self._codec, self._outbox):
             return
         if not subscription.reattaching:  # a batch was lost with an actor; the room has it still
@@ -83,12 +89,19 @@ class Streams:
         repaired, self._repaired, self._repairing = self._repaired, {}, None
         return repaired
 
+    def _fall_behind(self, subscription: Subscription) -> None:
+        subscription.reattaching = True
+        self._behind.add(subscription.room)
+
     def _reattach(self, subscription: Subscription) -> None:
         subscription.reattaching = True
         subscription.room_mailbox.tell(Attach(self._state.id, subscription.cursor))
 
     def _take_page(self, subscription: Subscription, page: Batch | None, more: bool, top: int) -> None:
         """Deliver old events; without a page, everything up to `top` is known or gone."""
+        if self._outbox.full:
+            self._fall_behind(subscription)
+            return
         expire(subscription, page.prev if page is not None else top, self._codec, self._outbox)
         if page is not None:
             deliver(subscription, page, self._codec, self._outbox)

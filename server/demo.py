@@ -17,7 +17,7 @@ from actors.messages import Publish
 if TYPE_CHECKING:
     from .app import Router
 
-__all__ = ["ROOMS", "DemoActor", "plugin"]
+__all__ = ["ROOMS", "STEPS", "Beat", "DemoActor", "Step", "plugin"]
 
 ROOMS = ("session:demo-1", "session:demo-2", "session:demo-3")
 

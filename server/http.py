@@ -21,7 +21,7 @@ from . import __version__
 from .auth import Authenticator, bearer
 from .origins import OriginPolicy
 
-__all__ = ["Api", "Readiness"]
+__all__ = ["Api", "Handler", "PublishBody", "Readiness"]
 
 log = structlog.get_logger("postroom.http")
 

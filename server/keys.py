@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from .settings import SettingsError
 
-__all__ = ["Key", "key_from_jwk", "key_from_pem", "key_from_secret"]
+__all__ = ["MIN_RSA_BITS", "Key", "key_from_jwk", "key_from_pem", "key_from_secret"]
 
 MIN_RSA_BITS = 2048
 """RFC 7518, 3.3."""

@@ -192,15 +192,16 @@ class Listener:
             return
 
     def _log_end(self, connection: GuardedConnection, state: ConnectionState) -> None:
-        received = connection.protocol.close_rcvd
+        protocol, wire = connection.protocol, connection.wire
+        sent = None if protocol.close_rcvd_then_sent else protocol.close_sent  # what the router began to close with
         log.info(
             "connection_closed",
             connection=state.id,
             user=state.identity.user if state.identity is not None else None,
-            code=connection.close_code,
-            by="router" if state.wire.close_code is not None else "client",  # type: ignore[attr-defined]
+            code=connection.close_code if sent is None else sent.code,
+            by="router" if sent is not None or (wire is not None and wire.cut) else "client",
             stalled=connection.stalled or None,
-            clean=received is not None,
+            clean=protocol.close_rcvd is not None,
         )
 
     async def drain(self) -> None:

@@ -22,6 +22,11 @@ from .setting_values import MAKE_SECRET, complaint, convert, is_loopback
 
 __all__ = [
     "DEFAULT_JOURNAL",
+    "Count",
+    "CountOrZero",
+    "Port",
+    "Seconds",
+    "SecondsOrZero",
     "Settings",
     "SettingsError",
     "load",

@@ -74,6 +74,7 @@ class GuardedConnection(ServerConnection):
         super().pause_writing()
         if self.wire is not None:
             self.wire.paused = True
+            self.loop.call_soon(self.wire.look_again)  # runs after the loop has done I/O once more
         self._paused_at = self.transport.get_write_buffer_size()
         self._watch_stall()
 
@@ -149,6 +150,7 @@ class Wire:
         "close_code",
         "cut",
         "paused",
+        "stuck",
     )
 
     def __init__(self, connection: GuardedConnection, mailbox: Mailbox) -> None:
@@ -158,6 +160,8 @@ class Wire:
         self._mailbox = mailbox
         self.paused = connection.paused
         """Whether the socket takes no more for now."""
+        self.stuck = False
+        """Whether it still does not, after the loop has done I/O since."""
         self.cut = False
         """Whether it was dropped by one of the guards."""
         self._under_way = 0
@@ -215,9 +219,13 @@ class Wire:
             self._caught_up = self._connection.loop.create_future()
             await self._caught_up
 
+    def look_again(self) -> None:
+        """The loop has done I/O since the socket was full."""
+        self.stuck = self.paused
+
     def writable(self) -> None:
         """The socket takes bytes again."""
-        self.paused = False
+        self.paused = self.stuck = False
         self._mailbox.tell(Writable())
 
     def lost(self) -> None:

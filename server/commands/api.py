@@ -13,7 +13,7 @@ from yarl import URL
 
 from .failure import CommandFailed
 
-__all__ = ["NEW_TOKEN", "ApiUrl", "Token", "call_api", "no_router"]
+__all__ = ["NEW_TOKEN", "TIMEOUT_S", "ApiUrl", "Token", "call_api", "no_router"]
 
 ApiUrl = Annotated[
     str, typer.Option("--url", envvar="POSTROOM_API_URL", help="The router's HTTP API.", show_envvar=True)

@@ -10,7 +10,7 @@ import msgspec
 from postroom_client import Event
 from server.logs import printable
 
-__all__ = ["as_json", "as_text"]
+__all__ = ["Data", "as_json", "as_text"]
 
 Data = Mapping[str, object]
 

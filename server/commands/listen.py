@@ -22,7 +22,7 @@ from .lines import as_json as json_line
 from .lines import as_text as text_line
 from .publish import check_room
 
-__all__ = ["listen"]
+__all__ = ["CONNECT_TIMEOUT_S", "listen"]
 
 CONNECT_TIMEOUT_S = 5.0
 _ADVICE = "make one with the router's secret: export POSTROOM_TOKEN=$(postroom token --user me --role admin)"
