@@ -1,0 +1,1 @@
+"""Examples to run and to copy from. Each says in its first lines how to run it."""

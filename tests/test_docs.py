@@ -1,0 +1,487 @@
+"""The documentation: its reference tables say what the code says, its links lead somewhere, its examples run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+import typer
+
+from actors import commands, events, replies
+from actors.errors import CloseCode, ErrorCode
+from postroom_client._closing import FINAL_CLOSE_CODES
+from server import http, settings
+from server.cli import app
+from server.settings import Settings
+
+from .conftest import RouterProcess
+
+REPOSITORY = Path(__file__).parents[1]
+DOCS = REPOSITORY / "docs"
+REFERENCE = DOCS / "reference"
+PAGES = sorted([*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")])
+WAIT_S = 20.0
+
+
+def rows(page: Path) -> dict[str, list[str]]:
+    """Return the table rows of a page by what stands in their first cell."""
+    lines = [line for line in page.read_text().splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return {row[0].strip("`"): row for row in cells}
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+# --- Reference tables
+
+
+def test_every_error_code_is_in_the_reference_with_what_it_means_for_trying_again() -> None:
+    """The table names each code once and says `yes` where the same command may succeed later."""
+    table = rows(REFERENCE / "errors.md")
+    for code in ErrorCode:
+        assert code in table, f"docs/reference/errors.md lacks {code}"
+        assert table[code][1] == ("yes" if code.temporary else "no"), code
+    statuses = {code: str(status) for code, status in http._STATUS.items()}
+    assert {code: table[code][2] for code in ErrorCode} == {code: statuses.get(code, "400") for code in ErrorCode}
+
+
+def test_every_close_code_is_in_the_reference_with_whether_to_come_back() -> None:
+    """The table has exactly the codes of the enum, by number and name; our own client comes back where it says so."""
+    table = {int(key): row for key, row in rows(REFERENCE / "errors.md").items() if key.isdecimal()}
+    assert {number: row[1].strip("`") for number, row in table.items()} == {
+        code.value: code.name.lower() for code in CloseCode
+    }
+    final = {number for number, row in table.items() if row[2].startswith("no")}
+    assert final == set(FINAL_CLOSE_CODES)
+
+
+def setting_row(field: str) -> str:
+    """Return the row that the reference must have for a setting."""
+    meanings = attribute_docstrings(Settings)
+    default = getattr(Settings(), field)
+    shown = "none" if default is None else f"`{json.dumps(default)}`"
+    return f"| `{field}` | {shown} | `POSTROOM_{field.upper()}` | {meanings[field]} |"
+
+
+def attribute_docstrings(record: type) -> dict[str, str]:
+    (definition,) = ast.parse(inspect.getsource(record)).body
+    assert isinstance(definition, ast.ClassDef)
+    pairs = zip(definition.body, definition.body[1:], strict=False)
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in pairs
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
+def test_every_setting_is_in_the_reference_with_default_variable_and_meaning() -> None:
+    """A row is the field's name, default, variable and docstring; there are no rows besides."""
+    page = REFERENCE / "settings.md"
+    lines = page.read_text().splitlines()
+    for field in Settings.__struct_fields__:
+        assert setting_row(field) in lines, f"{name(page)} needs this row:\n{setting_row(field)}"
+    surplus = set(re.findall(r"^\| `(\w+)` \|", page.read_text(), re.MULTILINE)) - {*Settings.__struct_fields__}
+    assert not surplus, f"{name(page)} describes settings that there are not: {surplus}"
+
+
+def test_the_reference_says_which_defaults_dev_changes() -> None:
+    """Those of `resolve` stand in the page as `name = value`."""
+    text = (REFERENCE / "settings.md").read_text()
+    resolved, sources = settings.resolve({"dev": True})
+    for field, source in sources.items():
+        if source == "default of --dev":
+            assert f"`{field} = {getattr(resolved, field):g}`" in text
+
+
+class LogEvent(NamedTuple):
+    level: str
+    fields: frozenset[str]
+
+
+def log_events() -> dict[str, LogEvent]:
+    """Return what the source logs: every `log.level("event", field=...)` in it."""
+    found: dict[str, LogEvent] = {}
+    for path in (*REPOSITORY.glob("actors/**/*.py"), *REPOSITORY.glob("server/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="log" | "_log"), attr=level),
+                    args=[ast.Constant(value=str(event)), *_],
+                ):
+                    fields = frozenset(keyword.arg for keyword in node.keywords if keyword.arg is not None)
+                    assert event not in found, f"{event} is logged in two places"
+                    found[event] = LogEvent("error" if level == "exception" else level, fields)
+    return found
+
+
+def test_every_log_event_is_in_the_reference_with_level_and_fields() -> None:
+    """The table has exactly the events that the source logs."""
+    page = REFERENCE / "log-events.md"
+    table = rows(page)
+    described = {
+        event: LogEvent(row[1], frozenset(re.findall(r"`(\w+)`", row[2])))
+        for event, row in table.items()
+        if event not in ("event", "---", "library_log")
+    }
+    assert described == log_events()
+    assert "library_log" in table
+
+
+def test_every_command_is_in_the_reference_with_its_arguments_and_options() -> None:
+    """Each command has a section, with a row for each parameter, its default and its variable, and for no other."""
+    text = (REFERENCE / "cli.md").read_text()
+    sections = dict(re.findall(r"^## `postroom ([a-z-]+)`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    group = typer.main.get_command(app)
+    assert sections.keys() == group.commands.keys()  # type: ignore[attr-defined]  # typer's group, typed as Command
+    for command, body in sections.items():
+        table = [line for line in body.splitlines() if line.startswith("| `")]
+        parameters = group.commands[command].params  # type: ignore[attr-defined]  # see above
+        assert len(table) == len(parameters), f"postroom {command}: {[p.name for p in parameters]}"
+        for parameter in parameters:
+            word = parameter.opts[-1] if parameter.param_type_name == "option" else parameter.metavar
+            (row,) = [line for line in table if re.match(rf"\| `{re.escape(str(word))}[` ]", line)] or [""]
+            assert row, f"postroom {command}: no row for {word}"
+            for shown in (parameter.envvar, parameter.default if isinstance(parameter.default, str) else None):
+                assert shown is None or f"`{shown}`" in row, f"postroom {command} {word}: {shown} is not named"
+
+
+def test_every_call_of_the_http_api_is_in_the_reference() -> None:
+    """The headings are the routes that the API adds, no more and no fewer."""
+    source = inspect.getsource(http)
+    routes = {
+        f"{method.upper()} {path}" for method, path in re.findall(r'add_(get|post|put|delete)\("([^"]+)"', source)
+    }
+    headings = set(
+        re.findall(r"^## `((?:GET|POST|PUT|DELETE) [^`]+)`", (REFERENCE / "http.md").read_text(), re.MULTILINE)
+    )
+    assert headings == routes
+
+
+def test_every_message_of_the_protocol_is_in_the_reference_with_its_fields() -> None:
+    """Each command and each reply has a row that names all of its fields."""
+    table = rows(REFERENCE / "protocol.md")
+    records = [getattr(module, each) for module in (commands, replies) for each in module.__all__]
+    bases = (commands.Command, replies.Reply)
+    messages = [each for each in records if isinstance(each, type) and issubclass(each, bases) and each not in bases]
+    for message in messages:
+        kind = message.__struct_config__.tag
+        side = "client" if issubclass(message, commands.Command) else "router"
+        row = table.get(f"{kind}` ({side})") or table.get(str(kind))
+        assert row is not None, f"no row for {kind}"
+        missing = {field for field in message.__struct_encode_fields__ if f"`{field}" not in row[1]} - {"id"}
+        assert not missing, f"{kind} lacks {missing}"
+
+
+def test_every_kind_of_event_is_in_the_reference_with_its_data() -> None:
+    """Each kind has a row that names every field that its schema knows."""
+    table = rows(REFERENCE / "protocol.md")
+    for kind, schema in events._SCHEMAS.items():
+        missing = {field for field in schema.__struct_fields__ if f"`{field}" not in table[f"{kind}` (kind)"][1]}
+        assert not missing, f"{kind} lacks {missing}"
+
+
+# --- Links
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as code hosts make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
+    """Relative links only; a page elsewhere is none of this test's business."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name(page)}: {link}"
+        assert not anchor or anchor in anchors(target), f"{name(page)}: {link}"
+
+
+def test_every_page_can_be_reached_from_the_map() -> None:
+    """docs/index.md links every page of the documentation."""
+    linked = {(DOCS / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)\)", (DOCS / "index.md").read_text())}
+    assert set(DOCS.rglob("*.md")) - {DOCS / "index.md"} <= linked
+
+
+# --- What a reader would copy
+
+
+class Block(NamedTuple):
+    language: str
+    """`sh` and `python` are run; each line of a `text` block must come out; others are only looked at."""
+    text: str
+    save_as: str
+
+
+def steps(page: Path) -> Iterator[Block]:
+    """Return the blocks of a page in order; `<!-- reader: ... -->` says what a reader does without copying."""
+    pattern = r"<!-- reader: (stop) -->|(?:<!-- reader: save as (\S+) -->\n)?^```(\w*)\n(.*?)^```$"
+    for match in re.finditer(pattern, page.read_text(), re.MULTILINE | re.DOTALL):
+        yield Block("stop", "", "") if match[1] else Block(match[3], match[4], match[2] or "")
+
+
+_VARYING = re.compile(
+    r"(?P<time>\d\d:\d\d:\d\d\.\d{3})|(?P<uuid>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    r"|(?P<connection>\b[0-9a-f]{8}-[0-9a-f]+\b)|(?P<epoch>\b[0-9a-f]{12}\b)|(?P<made>\b[0-9a-f]{10}-[0-9a-f]+\b)"
+    r"|(?P<left>, [\d.]+ s left)|(?P<wait>\bin [\d.]+ s\b)|(?P<any>…)"
+)
+_SHAPES = {
+    "time": r"\d\d:\d\d:\d\d\.\d{3}",
+    "uuid": r"[0-9a-f-]{36}",
+    "connection": r"[0-9a-f]{8}-[0-9a-f]+",
+    "made": r"[0-9a-f]{10}-[0-9a-f]+",
+    "left": r"(?:, [\d.e+-]+ s left)?",
+    "wait": r"in [\d.]+ s",
+    "any": r".*",
+}
+
+
+class Reader:
+    """Somebody who follows a page: starts its routers, runs its blocks, and looks for what it shows.
+
+    What is not a router runs in one shell's environment. Default addresses are replaced with those of the router.
+    """
+
+    def __init__(self, folder: Path, cwd: Path) -> None:
+        self._folder = folder
+        self._cwd = cwd
+        self._routers: list[RouterProcess] = []
+        self._state = folder / "state.sh"
+        tools = Path(sys.executable).parent
+        clean = " ".join(variable for variable in os.environ if variable.startswith("POSTROOM_"))
+        self._state.write_text(f"unset {clean} _\nexport PYTHONUNBUFFERED=1 PATH={shlex.quote(str(tools))}:$PATH\n")
+        self._outputs: list[Path] = []
+        self._listeners: list[subprocess.Popen[bytes]] = []
+        self._epochs: dict[str, str] = {}
+
+    @property
+    def logs(self) -> str:
+        """What the routers have logged so far."""
+        return "".join(router.log for router in self._routers)
+
+    def follow(self, page: Path) -> None:
+        """Do all that the page says, and raise AssertionError where it is not so."""
+        for block in steps(page):
+            if block.save_as:
+                (self._cwd / block.save_as).write_text(block.text)
+            elif block.language == "sh":
+                self._type(block.text)
+            elif block.language == "python":
+                script = self._folder / "script.py"
+                script.write_text(self._localised(block.text))
+                self._run([f"python {script}"])
+            elif block.language == "text":
+                self._expect(block.text)
+            elif block.language == "stop":
+                self._stop_listening()
+
+    def _type(self, text: str) -> None:
+        """Run the commands of a block; those that do not end by themselves run on."""
+        pending: list[str] = []
+        for line in text.replace("\\\n", " ").splitlines():
+            command = line.partition("  #")[0].strip()
+            if command.startswith("make "):
+                makefile = (REPOSITORY / "Makefile").read_text()
+                assert re.search(rf"^{command.split()[1]}:", makefile, re.MULTILINE), command
+            if command == "make run":
+                self._serve("--dev --plugin server.demo:plugin")
+            elif command.startswith("postroom serve"):
+                self._run(pending)
+                self._serve(command.removeprefix("postroom serve"))
+            elif re.match(r"(\w+=\S.* )?postroom listen ", command):
+                self._run(pending)
+                self._listen(command)
+            elif command and not command.startswith(("make ", "source .venv")):
+                pending.append(line)
+        self._run(pending)
+
+    def _serve(self, arguments: str) -> None:
+        same_ports: list[str] = []
+        if self._routers:
+            last = self._routers[-1]
+            same_ports = [
+                *("--port", last.ws_url.split(":")[2].partition("/")[0]),
+                *("--api-port", last.api_url.split(":")[2]),
+            ]
+            last.stop()
+        lines = subprocess.check_output(["bash", "-c", f". {self._state}; env -0"]).decode().split("\0")
+        environment = dict(line.split("=", 1) for line in lines if line.startswith("POSTROOM_"))
+        log = self._folder / f"router-{len(self._routers)}.log"
+        router = RouterProcess([*same_ports, *shlex.split(arguments)], log, environment, self._cwd)
+        self._routers.append(router)
+        with self._state.open("a") as state:
+            state.write(f"export POSTROOM_URL={router.ws_url} POSTROOM_API_URL={router.api_url}\n")
+
+    def _run(self, pending: list[str]) -> None:
+        """Run these lines to their end and keep what they export."""
+        if not pending:
+            return
+        script = self._localised("\n".join(pending))
+        pending.clear()
+        output = self._new_output()
+        whole = f"set -e; . {self._state}\n{script}\nexport -p > {self._state}"
+        with output.open("wb") as out:
+            code = subprocess.call(
+                ["bash", "-c", whole], cwd=self._cwd, stdout=out, stderr=subprocess.STDOUT, timeout=60
+            )
+        assert code == 0, f"{script}\n{output.read_text()}"
+
+    def _listen(self, command: str) -> None:
+        output = self._new_output()
+        whole = f". {self._state}; exec env {self._localised(command)}"
+        with output.open("wb") as out:
+            self._listeners.append(
+                subprocess.Popen(["bash", "-c", whole], cwd=self._cwd, stdout=out, stderr=subprocess.STDOUT)
+            )
+        self._wait(lambda: "listening to" in output.read_text(), command)
+
+    def _expect(self, text: str) -> None:
+        for line in text.splitlines():
+            if line.strip(" …"):
+                pattern, epochs = self._pattern(self._localised(line))
+                found = self._wait(lambda pattern=pattern: re.search(pattern, self._printed(), re.MULTILINE), line)
+                for group, epoch in epochs.items():
+                    self._epochs[epoch] = found[group]
+
+    def _pattern(self, line: str) -> tuple[str, dict[str, str]]:
+        """Make a pattern of a line, in which what differs from run to run may differ; epochs keep their meaning."""
+        pattern, end = "^", 0
+        epochs: dict[str, str] = {}
+        for match in _VARYING.finditer(line.rstrip()):
+            pattern += re.escape(line[end : match.start()])
+            end = match.end()
+            kind = match.lastgroup or ""
+            if kind == "epoch" and match[0] not in self._epochs.values():
+                group = f"epoch{len(epochs)}"
+                epochs[group] = match[0]
+                pattern += f"(?P<{group}>[0-9a-f]{{12}})"
+            else:
+                pattern += _SHAPES[kind] if kind != "epoch" else match[0]
+        return pattern + re.escape(line.rstrip()[end:]) + "$", epochs
+
+    def _localised(self, text: str) -> str:
+        for router in self._routers[-1:]:
+            text = text.replace("ws://127.0.0.1:8000/v1/ws", router.ws_url)
+            text = text.replace("http://127.0.0.1:8001", router.api_url)
+        for shown, real in self._epochs.items():
+            text = text.replace(shown, real)
+        return text
+
+    def _new_output(self) -> Path:
+        self._outputs.append(self._folder / f"output-{len(self._outputs)}")
+        self._outputs[-1].touch()
+        return self._outputs[-1]
+
+    def _printed(self) -> str:
+        return "\n".join(output.read_text() for output in self._outputs)
+
+    def _wait(self, condition: Callable[[], Any], what: str) -> Any:
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            found = condition()
+            if found:
+                return found
+            assert time.monotonic() < deadline, f"not seen: {what}\n\n{self._printed()}\n\n{self.logs[-2000:]}"
+            time.sleep(0.05)
+
+    def leave(self) -> None:
+        """Stop whatever runs."""
+        self._stop_listening()
+        for router in self._routers:
+            router.stop()
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            if listener.poll() is None:
+                listener.send_signal(signal.SIGINT)
+        for listener in self._listeners:
+            try:
+                listener.wait(WAIT_S)
+            except subprocess.TimeoutExpired:
+                listener.kill()
+                listener.wait()
+        self._listeners.clear()
+
+
+GUIDES = ("publish", "subscribe", "tokens", "plug-in")
+FOLLOWED = ("README.md", "docs/tutorial.md", *(f"docs/how-to/{guide}.md" for guide in GUIDES))
+"""Pages whose every block is run and whose every line of output must come."""
+
+
+def follow(page: str, folder: Path) -> str:
+    """Follow a page, a guide from an empty folder, and return what its routers logged."""
+    cwd = folder if "how-to" in page else REPOSITORY
+    reader = Reader(folder, cwd)
+    try:
+        reader.follow(REPOSITORY / page)
+    finally:
+        reader.leave()
+    return reader.logs
+
+
+@pytest.fixture(scope="module")
+def following(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[str]]]:
+    """Readers of all pages that are to be tested, at the same time: most of theirs is waiting."""
+    params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    pages = [each["followed"] for each in params if "followed" in each]
+    with ThreadPoolExecutor(len(FOLLOWED)) as pool:
+        yield {page: pool.submit(follow, page, tmp_path_factory.mktemp("reader")) for page in pages}
+
+
+@pytest.mark.parametrize("followed", FOLLOWED)
+def test_what_a_page_shows_is_what_happens(followed: str, following: dict[str, Future[str]]) -> None:
+    """Its commands and programs run as they stand, and print what the page says."""
+    logs = following[followed].result(120)
+    if followed == "docs/tutorial.md":
+        for event in ("actor_failed", "actor_restarted", "connection_repaired"):
+            assert f'"{event}"' in logs
+
+
+def test_settings_files_in_the_guides_are_taken(tmp_path: Path) -> None:
+    """Every `toml` block can be loaded."""
+    for page in PAGES:
+        for block in steps(page):
+            if block.language == "toml":
+                file = tmp_path / "postroom.toml"
+                file.write_text(block.text)
+                settings.resolve(config=file)
+
+
+def test_json_in_the_protocol_reference_is_what_the_router_takes() -> None:
+    """Every `json` block there is one command a line, or one message of the router's."""
+    from server.protocols.native import NativeCodec
+
+    codec = NativeCodec()
+    kinds = {each.__struct_config__.tag for each in vars(commands).values() if isinstance(each, type(commands.Command))}
+    for block in steps(REFERENCE / "protocol.md"):
+        for line in block.text.splitlines() if block.language == "json" else ():
+            message = msgspec.json.decode(line)
+            if message["type"] in kinds - {"history", "state", "presence"}:
+                codec.decode(line)
