@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -22,6 +23,14 @@ __all__ = ["WRITE_LIMIT", "GuardedConnection", "Wire"]
 
 WRITE_LIMIT = 64 * 1024
 """Bytes in a socket's write buffer from which on the outbox waits."""
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+    _TIOCOUTQ: int | None = termios.TIOCOUTQ  # of a TCP socket: bytes that were not acknowledged (tcp(7), SIOCOUTQ)
+else:
+    _TIOCOUTQ = None
 
 _PING = bytes(Frame(Opcode.PING, b"").serialize(mask=False))
 _UNDER_WAY = 64
@@ -38,6 +47,8 @@ class GuardedConnection(ServerConnection):
     """Seconds after which a client that took not one byte is cut."""
     buffer_limit: int = 1024 * 1024
     """Bytes that may join the write buffer while it is full, as answers to control frames, before the client is cut."""
+    close_s: float = 30.0
+    """Seconds that a client may take to read what waits for it and a close after it, before it is cut."""
     wire: Wire | None = None
     heard = True
     """Whether anything came in since the last ping."""
@@ -110,11 +121,23 @@ class GuardedConnection(ServerConnection):
         return not self.heard and not self.paused and not self.recv_messages.paused
 
     def _watch_stall(self) -> None:
+        self._stall_timer = self.loop.call_later(self.stall_s, self._check_stall, self._unread())
+
+    def _unread(self) -> int:
+        """Count the bytes that the client's side has not taken, as far as the platform tells.
+
+        The kernel asks for more only when a third of its own buffer is free, which may be megabytes: a client that
+        reads 200 KB/s leaves the write buffer alone for 7 s (measured), so what the kernel holds is counted too.
+        """
         waiting = self.transport.get_write_buffer_size()
-        self._stall_timer = self.loop.call_later(self.stall_s, self._check_stall, waiting)
+        if _TIOCOUTQ is not None:
+            with contextlib.suppress(OSError, ValueError):
+                answer = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), _TIOCOUTQ, bytes(4))
+                waiting += int.from_bytes(answer, sys.byteorder)
+        return waiting
 
     def _check_stall(self, waiting_then: int) -> None:
-        if self.transport.get_write_buffer_size() >= waiting_then:
+        if self._unread() >= waiting_then:
             self.stalled = True
             self.cut()
         else:
@@ -189,8 +212,15 @@ class Wire:
             self._closing = self._connection.loop.create_task(self._close(code, reason))
 
     async def _close(self, code: int, reason: str) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            await self._connection.close(code, reason)
+        connection = self._connection
+        try:
+            # The library's own time-out starts when the close frame has left the buffer; this one, now.
+            async with asyncio.timeout(connection.close_s):
+                await connection.close(code, reason)
+        except ConnectionClosed:
+            pass
+        except TimeoutError:
+            connection.cut()
 
     def trust(self) -> None:
         """Let more be under way, and more frames be read at once."""

@@ -102,6 +102,10 @@ class NativeClient:
     async def nothing_more(self) -> list[Message]:
         """Return what has arrived and was not taken, after the router has answered a `ping` sent now."""
         await self.ask("ping")
+        return self.kept()
+
+    def kept(self) -> list[Message]:
+        """Return what was read while something else was waited for."""
         kept, self._kept = list(self._kept), deque()
         return kept
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -47,7 +48,8 @@ class HttpService:
 
     async def post(self, body: Any) -> tuple[int, Message]:
         """Post one event or a list of them; return the status and the answer."""
-        async with asyncio.timeout(WAIT_S), self._session.post(self._url, data=json.dumps(body)) as response:
+        data = io.BytesIO(json.dumps(body).encode())
+        async with asyncio.timeout(WAIT_S), self._session.post(self._url, data=data) as response:
             return response.status, json.loads(await response.read())
 
     async def publish(self, *events: Message) -> list[Message]:

@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ..native_client import WAIT_S, Message, NativeClient
+from server.app import Router
 
-__all__ = ["Stream"]
+from ..native_client import WAIT_S, Message, NativeClient
+from .services import publish
+
+__all__ = ["Stream", "fill"]
+
+
+async def fill(router: Router, room: str, first: int, last: int) -> None:
+    """Publish events with `n` from `first` to `last`."""
+    await asyncio.gather(*(publish(router, room, "app.step", {"n": n}) for n in range(first, last + 1)))
 
 
 class Stream:

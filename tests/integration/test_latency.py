@@ -77,13 +77,13 @@ async def test_subscribing_over_a_slow_line_while_events_flow_leaves_no_gap(rout
 
 async def test_a_slow_line_is_no_dead_peer():
     """A client that answers pings late, but within the time for it, is not cut."""
-    async with running_router(dev=True, heartbeat_s=0.2, pong_timeout_s=0.4) as router:
-        async with (
-            slow_network(router.addresses.ws_url, delay_s=DELAY_S, seed=3) as far_url,
-            NativeClient(far_url) as client,
-        ):
-            for _ in range(10):  # longer than a dead peer lasts
-                pong = await client.socket.ping()
-                await asyncio.wait_for(pong, 5)
-            assert (await client.ask("ping"))["type"] == "pong"
-            assert len(router.registry) == 1
+    async with (
+        running_router(dev=True, heartbeat_s=0.2, pong_timeout_s=0.4) as router,
+        slow_network(router.addresses.ws_url, delay_s=DELAY_S, seed=3) as far_url,
+        NativeClient(far_url) as client,
+    ):
+        for _ in range(10):  # longer than a dead peer lasts
+            pong = await client.socket.ping()
+            await asyncio.wait_for(pong, 5)
+        assert (await client.ask("ping"))["type"] == "pong"
+        assert len(router.registry) == 1

@@ -71,9 +71,7 @@ async def test_three_hundred_clients_that_go_at_once_leave_nothing(router: Route
             for client in clients:
                 client.cut()
         await wait_until(lambda: len(router.registry) == 1, "the registry forgets all but one")
-        await wait_until(
-            lambda: len(pykka.ActorRegistry.get_by_class(Connection)) == 1, "their actors have stopped"
-        )
+        await wait_until(lambda: len(pykka.ActorRegistry.get_by_class(Connection)) == 1, "their actors have stopped")
         assert (await steady.ask("presence", room="session:1"))["members"][0]["connections"] == 1
         await publish(router, "session:1", "app.count", {"n": 1})
         assert numbers(await steady.events(1)) == [1]

@@ -68,6 +68,7 @@ async def test_what_left_the_history_is_named_and_the_rest_follows() -> None:
             await client.ask("unsubscribe", room="doc:1")
             last = await client.subscribe("doc:1", after={"epoch": epoch, "offset": missing["to"]})
             assert last["recovery"] == "full"
+            await Stream(client, "doc:1", missing["to"]).until(400)
 
 
 @pytest.mark.parametrize("after", [{"epoch": "0123456789ab", "offset": 2}, {"epoch": "", "offset": 0}])
@@ -138,9 +139,7 @@ async def test_a_resumed_room_that_may_not_be_read_any_more_is_revoked(
 ) -> None:
     """The others are resumed all the same; nothing of the forbidden room is told."""
     resume = {room: {"epoch": "e", "offset": 0} for room in ("doc:1", "secret:1", "session:theirs")}
-    async with NativeClient(
-        guarded_router.addresses.ws_url, token("ann", rooms=("doc:*",)), resume=resume
-    ) as client:
+    async with NativeClient(guarded_router.addresses.ws_url, token("ann", rooms=("doc:*",)), resume=resume) as client:
         assert "doc:1" in client.welcome["rooms"]
         revoked = [await client.next(), await client.next()]
         assert {(each["type"], each["room"]) for each in revoked} == {

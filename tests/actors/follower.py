@@ -1,0 +1,59 @@
+"""A subscriber that keeps its cursor as a connection does, and checks that what its client hears is a whole chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pykka._envelope import Envelope
+
+from actors.batch import Batch
+from actors.ledger import ConnectionState
+from actors.messages import Attached, Joined
+from actors.outbox import Outbox
+from actors.streams import Streams
+from server.protocols.native import NativeCodec
+
+from .chain import Chain
+from .fake_wire import FakeWire
+from .house import Ear
+
+__all__ = ["Follower"]
+
+CODEC = NativeCodec()
+
+
+class Follower(Ear):
+    """Stands where a connection's mailbox would.
+
+    Args:
+        name: The connection's id.
+    """
+
+    def __init__(self, name: str = "c1") -> None:
+        super().__init__()
+        self.state = ConnectionState(
+            id=name,
+            mailbox=self,  # type: ignore[arg-type]  # rooms tell it, and no more
+            codec=CODEC,
+            wire=FakeWire(self),  # type: ignore[arg-type]
+            outbox=Outbox(1 << 30),
+            offered_token=None,
+        )
+        self.chain = Chain()
+        self._streams = Streams(self.state)
+
+    def tell(self, message: Any) -> None:
+        super().tell(message)
+        if isinstance(message, Joined):
+            self.state.subscriptions[message.subscription.room] = message.subscription
+            self.chain = Chain(message.subscription.cursor)
+            self._streams.begin(message)
+        elif isinstance(message, Batch):
+            self._streams.deliver(message)
+        elif isinstance(message, Attached):
+            self._streams.attached(message)
+        self._streams.go_on()
+        self.chain.take_all(self.state.outbox.take())
+
+    def put_here(self, envelope: Envelope[Any]) -> None:
+        self.tell(envelope.message)

@@ -1,0 +1,43 @@
+"""Events for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from actors.events import Draft, Event, draft
+
+__all__ = ["a_draft", "an_event", "events"]
+
+TIME_MS = 1_700_000_000_000
+_DATA: Mapping[str, dict[str, Any]] = {
+    "notification": {"level": "info", "message": "hello"},
+    "alert": {"severity": "critical", "title": "disk full"},
+    "progress": {"current": 1, "total": 4},
+    "session": {"status": "started"},
+    "system": {"status": "operational"},
+}
+
+
+def a_draft(
+    kind: str = "app.thing",
+    data: Mapping[str, Any] | None = None,
+    *,
+    event_id: str = "e",
+    time_ms: int = TIME_MS,
+    **options: str | None,
+) -> Draft:
+    """Make a valid draft; `data` None: something that fits the kind."""
+    return draft(kind, _DATA.get(kind, {}) if data is None else data, event_id=event_id, time_ms=time_ms, **options)
+
+
+def an_event(offset: int, kind: str = "app.thing", data: Mapping[str, Any] | None = None, **options: Any) -> Event:
+    """Make the event at `offset`; `prev` is the offset before unless given."""
+    prev = options.pop("prev", offset - 1)
+    options.setdefault("event_id", f"e{offset}")
+    return Event(offset=offset, prev=prev, draft=a_draft(kind, data, **options))
+
+
+def events(first: int, last: int) -> list[Event]:
+    """Make the events from `first` to `last`, both included."""
+    return [an_event(offset) for offset in range(first, last + 1)]

@@ -1,0 +1,309 @@
+"""Connection: after a failure its client goes on without gap or repeat, and every command is answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from actors.batch import Batch
+from actors.connection import Connection
+from actors.errors import CloseCode
+from actors.identity import Identity
+from actors.messages import Attached, Authenticated, Drain, Frame, Joined, Published, Refused, Writable
+from actors.replies import State
+
+from .client import Client, Hall
+from .fake_clock import settled
+from .house import House, fail_once
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+ROOM = "team:1"
+
+
+@pytest.fixture
+async def hall(nothing_left: None) -> AsyncIterator[Hall]:
+    hall = Hall()
+    yield hall
+    await hall.end()
+
+
+async def in_the_room(hall: Hall, **fields: Any) -> Client:
+    client = await hall.welcomed()
+    await client.subscribe(ROOM, **fields)
+    return client
+
+
+def events(house: House, count: int) -> None:
+    """Publish events, without waiting."""
+    from actors.messages import Publish
+
+    for _ in range(count):
+        house.source.tell(Publish(rooms=(ROOM,), kind="app.thing", data={}))
+
+
+def resumed(client: Client) -> list[list[str]]:
+    return [sorted(notice["rooms"]) for notice in client.wire.of("notice") if notice["code"] == "resumed"]
+
+
+@pytest.mark.parametrize("kinds", [None, ["app.thing"], ["app.other"]])
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_failure_on_an_event_is_a_notice_and_no_gap(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, kinds: list[str] | None, after: bool
+) -> None:
+    client = await in_the_room(hall, kinds=kinds)
+    for _ in range(3):
+        events(hall.house, 2)
+        await settled()
+    fail_once(monkeypatch, Connection, Batch, after=after)
+    for _ in range(3):
+        events(hall.house, 2)
+        await settled()
+    wanted = [] if kinds == ["app.other"] else list(range(1, 13))
+    assert client.offsets(ROOM) == wanted
+    assert client.wire.closed is None
+    assert resumed(client) == [sorted(client.state.subscriptions)]
+
+
+async def test_others_notice_nothing(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = await in_the_room(hall), await in_the_room(hall)
+    fail_once(monkeypatch, Connection, Frame)
+    first.say("ping")
+    events(hall.house, 3)
+    await settled()
+    assert second.offsets(ROOM) == first.offsets(ROOM) == [1, 2, 3]
+    assert resumed(second) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "command"),
+    [
+        (Frame, ("ping", {})),
+        (Frame, ("subscribe", {"room": "team:2"})),
+        (Frame, ("publish", {"room": ROOM, "kind": "app.thing", "data": {}})),
+        (Published, ("publish", {"room": ROOM, "kind": "app.thing", "data": {}})),
+        (Refused, ("publish", {"room": ROOM, "kind": "nonsense", "data": {}})),
+        (Joined, ("subscribe", {"room": "team:2"})),
+        (State, ("state", {"room": ROOM})),
+    ],
+)
+async def test_the_command_that_failed_is_answered_once_and_can_be_tried_again(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, message: type, command: tuple[str, dict[str, Any]]
+) -> None:
+    client = await in_the_room(hall)
+    fail_once(monkeypatch, Connection, message)
+    type, fields = command
+    assert (await client.ask(type, **fields))["code"] == "internal"
+    failed_id = client._ids
+    again = await client.ask(type, **fields)
+    assert again.get("code") in (None, "invalid_event")
+    assert len([told for told in client.wire.told if told.get("id") == failed_id]) == 1
+
+
+async def test_commands_behind_the_one_that_failed_are_obeyed_by_the_successor(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await in_the_room(hall)
+    fail_once(monkeypatch, Connection, Frame)
+    for number in range(100, 110):
+        client.say("ping", id=number)
+    await settled()
+    answers = [message for message in client.wire.told if message.get("id", 0) >= 100]
+    assert [(answer["id"], answer["type"]) for answer in answers] == [
+        (100, "error"),
+        *((number, "pong") for number in range(101, 110)),
+    ]
+
+
+async def test_what_failed_counts_as_dealt_with(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the socket would be read no more after some failures."""
+    client = await in_the_room(hall)
+    before = client.wire.under_way
+    frames = Connection._obey
+
+    def failing(self: Connection, command: object) -> None:
+        monkeypatch.setattr(Connection, "_obey", frames)
+        raise RuntimeError("made to fail")
+
+    monkeypatch.setattr(Connection, "_obey", failing)
+    await client.ask("ping")
+    assert client.wire.under_way == before
+
+
+async def test_a_failure_on_the_answer_of_a_room_leaves_no_half_subscription(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await in_the_room(hall)
+    fail_once(monkeypatch, Connection, Joined)
+    assert (await client.ask("subscribe", room="team:2"))["code"] == "internal"
+    assert "team:2" not in client.state.subscriptions
+    assert resumed(client)
+    await client.subscribe("team:2")
+    await hall.house.publish("team:2")
+    assert client.offsets("team:2") == [1]
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+async def test_a_failure_while_hello_is_answered_ends_in_one_welcome(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """The rooms are asked anew; what they said to the actor that failed must not count twice."""
+    joined = Connection._handlers[Joined]
+    count = [0]
+
+    def failing(self: Connection, message: Joined) -> None:
+        count[0] += 1
+        if count[0] == nth:
+            raise RuntimeError("made to fail")
+        joined(self, message)
+
+    monkeypatch.setitem(Connection._handlers, Joined, failing)
+    await hall.house.publish("broadcast")
+    client = hall.client()
+    client.say("hello", id=1)
+    for _ in range(3):
+        hall.house.put("broadcast", _Nobody())
+        hall.house.put("role:admin", _Nobody())
+    await settled()
+    await hall.house.publish("broadcast")
+    await hall.house.publish("role:admin")
+    assert len(client.wire.of("welcome")) == 1
+    assert client.wire.chains["broadcast"].position == 5
+    assert client.wire.chains["role:admin"].position == 4
+
+
+class _Nobody:
+    heard: tuple[object, ...] = ()
+
+    def tell(self, message: object) -> None:
+        """Drop it."""
+
+
+async def test_a_failing_resume_ends_in_one_welcome_without_repeats(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = (await in_the_room(hall)).state.subscriptions[ROOM] and (await hall.house.source.ask(_event()))[0].epoch
+    for _ in range(4):
+        await hall.house.publish(ROOM)
+    joined = Connection._handlers[Joined]
+    count = [0]
+
+    def failing(self: Connection, message: Joined) -> None:
+        count[0] += 1
+        if count[0] == 2:
+            raise RuntimeError("made to fail")
+        joined(self, message)
+
+    monkeypatch.setitem(Connection._handlers, Joined, failing)
+    client = hall.client()
+    await client.ask("hello", resume={ROOM: {"epoch": epoch, "offset": 1}})
+    await hall.house.publish(ROOM)
+    assert client.offsets(ROOM) == [2, 3, 4, 5, 6]
+
+
+def _event() -> Any:
+    from actors.messages import Publish
+
+    return Publish(rooms=(ROOM,), kind="app.thing", data={})
+
+
+async def test_a_welcome_that_could_not_be_written_is_written_by_the_successor(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, left = Connection._send, [1]
+
+    def failing(self: Connection, reply: Any) -> None:
+        if left.pop() if left else False:
+            raise RuntimeError("made to fail")
+        send(self, reply)
+
+    monkeypatch.setattr(Connection, "_send", failing)
+    client = hall.client()
+    assert (await client.ask("hello"))["type"] == "welcome"
+
+
+async def test_a_failing_hello_can_be_said_again(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    hall.authenticator.tokens["ann"] = Identity(user="ann")
+    fail_once(monkeypatch, Connection, Authenticated)
+    client = hall.client()
+    assert (await client.ask("hello", token="ann"))["code"] == "internal"
+    assert (await client.ask("hello", token="ann"))["type"] == "welcome"
+
+
+async def test_a_failure_in_the_middle_of_a_long_history_loses_and_repeats_nothing(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events(hall.house, 700)
+    await settled()
+    client = await hall.welcomed()
+    fail_once(monkeypatch, Connection, Attached)
+    await client.subscribe(ROOM, history=700)
+    events(hall.house, 1)
+    await settled()
+    assert client.offsets(ROOM) == list(range(1, 702))
+
+
+async def test_leaving_the_last_room_that_is_repaired_ends_the_repair(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await in_the_room(hall)
+    fail_once(monkeypatch, Connection, Frame)
+    client.say("ping")
+    client.say("unsubscribe", room=ROOM)
+    await settled()
+    assert len(resumed(client)) == 1
+
+
+async def test_a_connection_that_fails_while_it_drains_is_closed_all_the_same(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    client.mailbox.tell(Drain(reconnect_in_ms=5))
+    await settled()
+    fail_once(monkeypatch, Connection, Writable)
+    client.wire.go_on()
+    client.wire.go_on()
+    await settled()
+    assert client.wire.closed is not None
+    assert client.wire.closed[0] == CloseCode.DRAINING
+
+
+async def test_a_token_is_still_watched_after_a_failure(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    hall.authenticator.tokens["ann"] = Identity(user="ann", expires_at=hall.clock.time() + 100.0)
+    client = await hall.welcomed("ann")
+    fail_once(monkeypatch, Connection, Frame)
+    client.say("ping")
+    await hall.clock.advance(130.0)
+    assert client.wire.closed == (CloseCode.TOKEN_EXPIRED, "token_expired")
+    assert len([notice for notice in client.wire.of("notice") if notice["code"] == "token_expiring"]) == 1
+
+
+async def test_a_connection_that_cannot_be_repaired_is_closed_and_leaves_its_rooms(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, client = await in_the_room(hall), await in_the_room(hall)
+    fail_once(monkeypatch, Connection, Frame, times=4)
+    for _ in range(4):
+        client.say("ping")
+        await hall.clock.advance(0.5)
+    assert client.wire.closed == (CloseCode.GIVEN_UP, "given up")
+    assert [each.connection for each in hall.house.ledger.page(ROOM).values()] == [other.state.id]
+    events(hall.house, 2)
+    await settled()
+    assert other.offsets(ROOM) == [1, 2]
+
+
+async def test_a_repair_is_one_log_line_with_the_offsets_of_each_room(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]]
+) -> None:
+    client = await in_the_room(hall)
+    events(hall.house, 3)
+    await settled()
+    fail_once(monkeypatch, Connection, Batch)
+    events(hall.house, 2)
+    await settled()
+    (line,) = [line for line in logged if line["event"] == "connection_repaired"]
+    assert line["connection"] == client.state.id
+    assert line["rooms"][ROOM] == {"from": 3, "to": 5}

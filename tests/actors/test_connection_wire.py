@@ -1,0 +1,218 @@
+"""Connection: what happens when the client's socket takes no more for a while, or for too long."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from actors.errors import CloseCode
+from actors.messages import Close, Drain, Publish
+from actors.ports import ConnectionLimits
+
+from .client import Client, Hall
+from .fake_clock import settled
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+ROOM = "team:1"
+OUTBOX_BYTES = 20_000
+
+
+@pytest.fixture
+async def hall(nothing_left: None) -> AsyncIterator[Hall]:
+    hall = Hall(limits=ConnectionLimits(outbox_bytes=OUTBOX_BYTES))
+    yield hall
+    await hall.end()
+
+
+async def in_the_room(hall: Hall, **fields: Any) -> Client:
+    client = await hall.welcomed()
+    await client.subscribe(ROOM, **fields)
+    return client
+
+
+async def publish(hall: Hall, count: int, size: int = 0) -> None:
+    for _ in range(count):
+        hall.house.source.tell(Publish(rooms=(ROOM,), kind="app.thing", data={"x": "y" * size}))
+    await settled()
+
+
+async def test_what_one_turn_brings_leaves_in_one_write(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    writes = len(client.wire.writes)
+    await publish(hall, 50)
+    assert len(client.wire.writes) == writes + 1
+    assert client.offsets(ROOM) == list(range(1, 51))
+
+
+async def test_while_the_wire_is_paused_nothing_is_written(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    told = len(client.wire.told)
+    await publish(hall, 3)
+    assert len(client.wire.told) == told
+    assert client.state.outbox.size > 0
+    client.wire.paused = False
+    client.state.outbox.clear()
+
+
+async def test_what_waited_is_written_in_order_when_the_wire_takes_bytes_again(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    await publish(hall, 2)
+    client.say("ping", id="between")
+    await settled()
+    await publish(hall, 2)
+    writes = len(client.wire.writes)
+    client.wire.go_on()
+    await settled()
+    (write,) = client.wire.writes[writes:]
+    assert [message.get("offset", message.get("id")) for message in write] == [1, 2, "between", 3, 4]
+    assert client.state.outbox.size == 0
+
+
+async def test_past_its_bound_a_client_is_closed_as_slow(hall: Hall, logged: list[dict[str, Any]]) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    await publish(hall, 4, size=4_000)
+    assert client.wire.closed is None
+    await publish(hall, 2, size=4_000)
+    assert client.wire.closed == (CloseCode.SLOW_CONSUMER, "slow_consumer")
+    assert client.state.outbox.size == 0
+    (line,) = [line for line in logged if line["event"] == "slow_consumer"]
+    assert line["connection"] == client.state.id
+    assert line["waiting_bytes"] > OUTBOX_BYTES
+
+
+async def test_bytes_in_the_sockets_own_buffer_count_as_waiting(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    client.wire.buffered = OUTBOX_BYTES
+    await publish(hall, 1)
+    assert client.wire.closed is not None
+
+
+async def test_a_slow_client_slows_nobody_and_is_out_of_its_rooms(hall: Hall) -> None:
+    slow, quick = await in_the_room(hall), await in_the_room(hall)
+    slow.wire.paused = True
+    await publish(hall, 30, size=1_000)
+    assert quick.offsets(ROOM) == list(range(1, 31))
+    assert list(hall.house.ledger.page(ROOM)) == [quick.state.id]
+
+
+async def test_a_slow_client_comes_back_from_its_position(hall: Hall) -> None:
+    slow = await in_the_room(hall)
+    epoch = slow.wire.of("subscribed")[0]["epoch"]
+    await publish(hall, 3)
+    slow.wire.paused = True
+    await publish(hall, 30, size=1_000)
+    assert slow.wire.closed
+    back = await hall.welcomed()
+    answer = await back.subscribe(ROOM, after={"epoch": epoch, "offset": slow.wire.chains[ROOM].position})
+    assert (answer["recovery"], answer["replay"]) == ("full", 30)
+    assert back.offsets(ROOM) == list(range(4, 34))
+
+
+async def test_after_it_was_closed_as_slow_nothing_piles_up_for_it(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    await publish(hall, 30, size=1_000)
+    for _ in range(100):
+        client.say("history", room=ROOM)
+        client.say("ping")
+    await publish(hall, 30, size=1_000)
+    assert client.state.outbox.size == 0
+
+
+async def test_a_large_history_is_asked_for_only_as_fast_as_the_wire_takes_it(hall: Hall) -> None:
+    await publish(hall, 900)
+    client = await hall.welcomed()
+    client.wire.fills_up = True
+    client.say("subscribe", room=ROOM, history=900)
+    await settled()
+    for told in (256, 512, 768):
+        assert client.offsets(ROOM) == list(range(1, told + 1))
+        assert client.state.outbox.size == 0
+        client.wire.go_on()  # writes nothing, so the next page is asked for, and fills the wire again
+        await settled()
+    assert client.offsets(ROOM) == list(range(1, 901))
+
+
+async def test_many_large_histories_do_not_make_a_client_slow(hall: Hall) -> None:
+    """Old events wait in the rooms, not in the outbox: a client that resumes many rooms is closed for none."""
+    for number in range(20):
+        for _ in range(300):
+            hall.house.source.tell(Publish(rooms=(f"team:{number}",), kind="app.thing", data={}))
+    await settled()
+    client = await hall.welcomed()
+    client.wire.fills_up = True
+    for number in range(20):
+        client.say("subscribe", room=f"team:{number}", history=300)
+    await settled()
+    for _ in range(100):
+        client.wire.go_on()
+        await settled()
+    assert client.wire.closed is None
+    assert {number for number in range(20) if len(client.offsets(f"team:{number}")) == 300} == set(range(20))
+
+
+async def test_draining_tells_the_client_when_to_come_back_and_closes(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.mailbox.tell(Drain(reconnect_in_ms=120))
+    await settled()
+    last = client.wire.told[-1]
+    assert (last["code"], last["reconnect_in_ms"]) == ("draining", 120)
+    assert client.wire.closed == (CloseCode.DRAINING, "draining")
+
+
+async def test_what_came_before_the_drain_is_written_first(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    await publish(hall, 3)
+    client.mailbox.tell(Drain(reconnect_in_ms=0))
+    await settled()
+    assert client.wire.closed is None, "closed with events in the outbox"
+    client.wire.go_on()
+    await settled()
+    assert client.offsets(ROOM) == [1, 2, 3]
+    assert client.wire.told[-1]["code"] == "draining"
+    assert client.wire.closed == (CloseCode.DRAINING, "draining")
+
+
+async def test_while_it_drains_no_new_events_come(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    client.mailbox.tell(Drain(reconnect_in_ms=0))
+    await settled()
+    await publish(hall, 3)
+    client.wire.go_on()
+    await settled()
+    assert client.offsets(ROOM) == []
+
+
+@pytest.mark.parametrize("end", [Close(CloseCode.OPERATOR, "away with you"), Drain(reconnect_in_ms=0)])
+async def test_a_client_that_still_has_old_events_to_come_can_be_closed(
+    hall: Hall, end: Close | Drain, logged: list[dict[str, Any]]
+) -> None:
+    """It has left its rooms when the next page would be asked for."""
+    await publish(hall, 600)
+    client = await hall.welcomed()
+    client.wire.paused = True
+    client.wire.buffered = -10 * OUTBOX_BYTES
+    client.say("subscribe", room=ROOM, history=600)
+    await settled()
+    client.mailbox.tell(end)
+    client.wire.go_on()
+    await settled()
+    assert client.wire.closed is not None
+    assert [line for line in logged if line["event"] == "actor_failed"] == []
+
+
+async def test_the_reason_of_a_close_is_preceded_by_what_waits(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.say("ping", id="last")
+    client.mailbox.tell(Close(CloseCode.OPERATOR, "away with you"))
+    await settled()
+    assert client.wire.told[-1]["id"] == "last"
+    assert client.wire.closed == (CloseCode.OPERATOR, "away with you")

@@ -1,0 +1,94 @@
+"""A plug-in for router processes under test: it looks at what is inside and makes actors fail, as it is told.
+
+Commands come as one line of JSON each over the Unix socket that `CONTROL_SOCKET` names; each is answered with one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+from typing import Any
+
+from pykka import ActorRegistry
+from pykka.messages import ProxyCall
+
+from actors.ledger import ConnectionState
+from server.app import Router
+
+__all__ = ["Control", "control"]
+
+_servers: list[asyncio.AbstractServer] = []
+
+
+class _Inside:
+    """What the plug-in does in the router's process."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._killing: asyncio.Task[None] | None = None
+        self._killed = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Obey one command and hang up."""
+        command = json.loads(await reader.readline())
+        writer.write(json.dumps(getattr(self, command.pop("do"))(**command)).encode() + b"\n")
+        writer.close()
+
+    def counts(self) -> dict[str, int]:
+        """Count what could be left over; this command's own task is not among it."""
+        gc.collect()
+        return {
+            "actors": len(ActorRegistry.get_all()),
+            "connections": len(self._router.registry),
+            "subscriptions": len(self._router.ledger),
+            "states": sum(isinstance(each, ConnectionState) for each in gc.get_objects()),
+            "tasks": len(asyncio.all_tasks()) - 1,
+        }
+
+    def kill(self, every_s: float) -> dict[str, int]:
+        """Crash one connection's actor after the other, round robin, from now on."""
+        self._killing = asyncio.get_running_loop().create_task(self._kill(every_s))
+        return {}
+
+    def stop_killing(self) -> dict[str, int]:
+        """Crash no more; tell how many were."""
+        if self._killing is not None:
+            self._killing.cancel()
+        return {"killed": self._killed}
+
+    async def _kill(self, every_s: float) -> None:
+        while True:
+            states = self._router.registry.states
+            states[self._killed % len(states)].mailbox.tell(ProxyCall(("explode",), (), {}))
+            self._killed += 1
+            await asyncio.sleep(every_s)
+
+
+async def control(router: Router) -> None:
+    """Listen for commands (the plug-in)."""
+    _servers.append(await asyncio.start_unix_server(_Inside(router).serve, os.environ["CONTROL_SOCKET"]))
+
+
+class Control:
+    """The other end, in the test.
+
+    Args:
+        path: The Unix socket.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    async def do(self, command: str, **arguments: Any) -> dict[str, int]:
+        """Give one command; return the answer."""
+        async with asyncio.timeout(30.0):
+            reader, writer = await asyncio.open_unix_connection(self._path)
+            try:
+                writer.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
+                answer: dict[str, int] = json.loads(await reader.readline())
+                return answer
+            finally:
+                writer.close()
+                await writer.wait_closed()

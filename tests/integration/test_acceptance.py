@@ -1,0 +1,245 @@
+"""The promises at size, against a real router process. `POSTROOM_FULL=1` runs them at their full size."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from ..conftest import RouterProcess
+from ..native_client import WAIT_S, NativeClient
+from ..raw_client import TEXT, RawClient, frame
+from .crowd import Follower, crowd
+from .router_plugins import Control
+from .services import HttpService, wait_until
+
+FULL = os.environ.get("POSTROOM_FULL", "") not in ("", "0")
+PLUGIN = ("--plugin", "tests.integration.router_plugins:control")
+BATCH = 200
+MIB = 1024 * 1024
+
+
+def size(short: int, full: int) -> int:
+    """Return how large a test is."""
+    return full if FULL else short
+
+
+def report(what: str, **figures: object) -> None:
+    """Print the figures of a run (`pytest -rP` shows them)."""
+    print(what, *(f"{name}={value}" for name, value in figures.items()))
+
+
+def log_of(process: RouterProcess) -> list[dict[str, Any]]:
+    """Return what the process has logged so far; every line that is not JSON must be about an unknown variable."""
+    lines = process.log.splitlines()
+    assert not [line for line in lines if not line.startswith(("{", "postroom: POSTROOM_FULL"))], process.log
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def rss(pid: int) -> int:
+    """Return the resident memory of a process, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+
+async def publish(
+    process: RouterProcess,
+    followers: list[Follower],
+    count: int,
+    *,
+    first: int = 0,
+    padding: str = "",
+    per_s: float = 0.0,
+    each_batch: Callable[[], None] = lambda: None,
+) -> None:
+    """Publish `count` events to doc:1, never more than 2,000 ahead of the slowest follower.
+
+    `per_s` spreads them over time; 0: as fast as they are taken.
+    """
+    started = time.monotonic()
+    async with aiohttp.ClientSession() as session:
+        service = HttpService(session, process.api_url)
+        for start in range(first, first + count, BATCH):
+            numbers = range(start, min(start + BATCH, first + count))
+            events = [{"room": "doc:1", "kind": "app.step", "data": {"n": n, "x": padding}} for n in numbers]
+            receipts = await service.publish(*events)
+            assert [receipt["offset"] for receipt in receipts] == [n + 1 for n in numbers]
+            each_batch()
+            await reached(followers, numbers.stop - 2000)
+            if per_s:
+                await asyncio.sleep(max(0.0, started + (numbers.stop - first) / per_s - time.monotonic()))
+
+
+async def reached(followers: list[Follower], position: int) -> None:
+    """Wait until every follower has had all events up to a position."""
+    deadline = time.monotonic() + 3 * WAIT_S
+    while min(follower.position for follower in followers) < position:
+        for follower in followers:
+            assert follower.wrong is None, follower.wrong
+            assert not follower.lost.done(), "a socket was closed"
+        assert time.monotonic() < deadline, Counter(follower.position for follower in followers)
+        await asyncio.sleep(0.002)
+
+
+async def test_crashes_under_load_lose_repeat_and_close_nothing(
+    start_router: Callable[..., RouterProcess], tmp_path: Path
+) -> None:
+    """A connection's actor dies every 50 ms, in turn, while events pour in: every client has every event once."""
+    clients, events = size(100, 500), size(4_000, 20_000)
+    socket = str(tmp_path / "control")
+    process = start_router("--dev", *PLUGIN, environment={"CONTROL_SOCKET": socket})
+    plugin = Control(socket)
+    async with crowd(process.ws_url, clients, events) as followers:
+        await plugin.do("kill", every_s=0.05)
+        started = time.monotonic()
+        await publish(process, followers, events, per_s=size(2000, 800))
+        await reached(followers, events)
+        took = time.monotonic() - started
+        killed = (await plugin.do("stop_killing"))["killed"]
+        await wait_until(
+            lambda: sum(follower.others.count(b"notice") for follower in followers) >= killed, "every repair is said"
+        )
+        for follower in followers:
+            assert follower.wrong is None, follower.wrong
+            assert not follower.lost.done()
+            assert follower.position == events
+            assert set(follower.others) <= {b"welcome", b"subscribed", b"notice"}
+    log = log_of(process)
+    lines = Counter(line["event"] for line in log)
+    assert lines["actor_failed"] == lines["actor_restarted"] == lines["connection_repaired"] == killed
+    assert lines["actor_given_up"] == 0
+    assert killed >= size(20, 300)
+    report(
+        "crashes under load:",
+        clients=clients,
+        events=events,
+        deliveries=clients * events,
+        killed=killed,
+        seconds=round(took, 2),
+        deliveries_per_s=round(clients * events / took),
+        rss_mib=rss(process.pid) // MIB,
+    )
+
+
+async def test_a_stopped_client_costs_a_bounded_amount_and_nobody_else_anything(
+    start_router: Callable[..., RouterProcess],
+) -> None:
+    """A client process is stopped while tens of MB pass: it is cut after the stall time, the others get everything."""
+    events, stall_s = size(20_000, 100_000), size(1, 5)
+    process = start_router("--dev", environment={"POSTROOM_STALL_S": str(stall_s)})
+    stopped = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.integration.reading_client",
+        process.ws_url,
+        "doc:1",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with crowd(process.ws_url, 3, events) as followers:
+            assert stopped.stdout is not None
+            async with asyncio.timeout(WAIT_S):
+                assert await stopped.stdout.readline() == b"subscribed\n"
+            await publish(process, followers, 4_000, padding="x" * 1000)
+            before = most = rss(process.pid)
+            stopped.send_signal(signal.SIGSTOP)
+            started = time.monotonic()
+
+            def measure() -> None:
+                nonlocal most
+                most = max(most, rss(process.pid))
+
+            await publish(process, followers, events - 4_000, first=4_000, padding="x" * 1000, each_batch=measure)
+            await reached(followers, events)
+            took = time.monotonic() - started
+            await wait_until(lambda: "connection_closed" in process.log, "the stopped client is cut")
+            (cut,) = [line for line in log_of(process) if line["event"] == "connection_closed"]
+            cut_after = time.monotonic() - started
+            for follower in followers:
+                assert follower.wrong is None, follower.wrong
+                assert set(follower.others) == {b"welcome", b"subscribed"}
+    finally:
+        stopped.kill()
+        await stopped.wait()
+    assert most - before < 24 * MIB, f"{(most - before) // MIB} MiB for one client"
+    report(
+        "stopped client:",
+        events=events,
+        seconds=round(took, 2),
+        cut_seen_after_s=round(cut_after, 2),
+        rss_before_mib=before // MIB,
+        rss_most_mib=most // MIB,
+        stalled=cut["stalled"],
+    )
+
+
+async def test_clients_that_are_cut_off_at_once_leave_nothing(
+    start_router: Callable[..., RouterProcess], tmp_path: Path
+) -> None:
+    """A reset at any moment of joining: no actor, task, descriptor or subscription stays, and no traceback."""
+    clients = size(1_000, 10_000)
+    socket = str(tmp_path / "control")
+    process = start_router("--dev", *PLUGIN, environment={"CONTROL_SOCKET": socket})
+    plugin = Control(socket)
+
+    async def counts() -> dict[str, int]:
+        inside = await plugin.do("counts")
+        return {**inside, "descriptors": len(os.listdir(f"/proc/{process.pid}/fd"))}
+
+    async with NativeClient(process.ws_url) as staying:
+        for room in range(50):
+            await staying.subscribe(f"doc:{room}")
+        before = await counts()
+        memory = rss(process.pid)
+        started = time.monotonic()
+        for start in range(0, clients, 100):
+            await asyncio.gather(*(_join_and_vanish(process.ws_url, number) for number in range(start, start + 100)))
+        took = time.monotonic() - started
+        async with asyncio.timeout(WAIT_S):
+            while (after := await counts()) != before:
+                pass
+        assert (await staying.ask("ping"))["type"] == "pong"
+        assert (await staying.ask("presence", room="doc:1"))["members"] == [{"user": "anonymous", "connections": 1}]
+        async with NativeClient(process.ws_url) as fresh:
+            await fresh.subscribe("doc:1")
+            await staying.ask("publish", room="doc:1", kind="app.step", data={})
+            assert (await fresh.next("event"))["offset"] == 1
+    assert not [line for line in log_of(process) if line["level"] in ("error", "critical")], process.log
+    report(
+        "cut off at once:",
+        clients=clients,
+        seconds=round(took, 2),
+        per_s=round(clients / took),
+        rss_growth_mib=round((rss(process.pid) - memory) / MIB, 1),
+        **after,
+    )
+
+
+async def _join_and_vanish(url: str, number: int) -> None:
+    """Connect, say hello, subscribe, and reset the connection: at once, after the upgrade, or when it is subscribed."""
+    hello = frame(TEXT, b'{"type": "hello"}')
+    subscribe = frame(TEXT, b'{"type": "subscribe", "room": "doc:%d"}' % (number % 50))
+    async with RawClient(url) as client:
+        moment = number % 4
+        if moment == 0:
+            await client.send(
+                b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + hello + subscribe
+            )
+        else:
+            await client.open(hello=False)
+            await client.send(hello + subscribe)
+            if moment > 1:
+                assert (await client.message())["type"] == "welcome"
+            if moment > 2:
+                assert (await client.message())["type"] == "subscribed"
+        client.cut()

@@ -1,0 +1,159 @@
+"""A WebSocket client made of bytes, for what no library would send: wrong handshakes and wrong frames."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import socket
+import struct
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from .native_client import WAIT_S, Message
+
+__all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "RawClient", "frame"]
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, reserved: int = 0, mask: bool = True) -> bytes:
+    """Make one frame (RFC 6455, 5.2), a right one unless asked otherwise."""
+    head = bytes([(0x80 if fin else 0) | (reserved << 4) | opcode])
+    masked = 0x80 if mask else 0
+    if len(payload) < 126:
+        head += bytes([masked | len(payload)])
+    elif len(payload) < 65536:
+        head += bytes([masked | 126]) + struct.pack("!H", len(payload))
+    else:
+        head += bytes([masked | 127]) + struct.pack("!Q", len(payload))
+    if not mask:
+        return head + payload
+    key = os.urandom(4)
+    repeated = (key * (len(payload) // 4 + 1))[: len(payload)]
+    return head + key + (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(len(payload), "big")
+
+
+class RawClient:
+    """One TCP connection to the router's WebSocket port.
+
+    Args:
+        url: `ws://HOST:PORT/v1/ws`.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.host, self.port = parts.hostname or "", parts.port or 0
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+
+    async def __aenter__(self) -> RawClient:
+        self._reader, self._writer = await asyncio.open_connection(self.host, self.port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._writer.transport.abort()
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def request(self, *headers: str, path: str = "/v1/ws", host: str | None = None) -> tuple[int, Message, bytes]:
+        """Ask for `path` with these headers and no others but `Host`; return status, headers and body."""
+        lines = [f"GET {path} HTTP/1.1", f"Host: {host or f'{self.host}:{self.port}'}", *headers, "", ""]
+        await self.send("\r\n".join(lines).encode())
+        return await self.response()
+
+    async def upgrade(self, *headers: str, path: str = "/v1/ws", host: str | None = None) -> tuple[int, Message, bytes]:
+        """Ask for a WebSocket; return status, headers and body of the answer."""
+        key = base64.b64encode(os.urandom(16)).decode()
+        wanted = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}")
+        return await self.request(*wanted, *headers, path=path, host=host)
+
+    async def response(self) -> tuple[int, Message, bytes]:
+        """Read one HTTP response; header names are in lower case."""
+        async with asyncio.timeout(WAIT_S):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+            body = await self._reader.readexactly(int(headers.get("content-length", 0)))
+            return int(head[0].split()[1]), headers, body
+
+    async def open(self, *headers: str, hello: bool = True) -> RawClient:
+        """Open a WebSocket, which must succeed, and say hello."""
+        status, _, body = await self.upgrade(*headers)
+        assert status == 101, body
+        if hello:
+            await self.command("hello", id=0)
+            assert (await self.message())["type"] == "welcome"
+        return self
+
+    async def command(self, type: str, **fields: Any) -> None:
+        """Send a command as one right text frame."""
+        await self.send(frame(TEXT, json.dumps({"type": type, **fields}).encode()))
+
+    async def read(self) -> tuple[int, bytes]:
+        """Read one frame; the router's are never fragmented, masked or compressed."""
+        async with asyncio.timeout(WAIT_S):
+            first, second = await self._reader.readexactly(2)
+            assert first & 0xF0 == 0x80, hex(first)
+            assert second & 0x80 == 0, "masked"
+            length = second
+            if second == 126:
+                (length,) = struct.unpack("!H", await self._reader.readexactly(2))
+            elif second == 127:
+                (length,) = struct.unpack("!Q", await self._reader.readexactly(8))
+            return first & 0x0F, await self._reader.readexactly(length)
+
+    async def message(self) -> Message:
+        """Read the next message; pings are answered on the way."""
+        while True:
+            opcode, payload = await self.read()
+            if opcode == PING:
+                await self.send(frame(PONG, payload))
+                continue
+            assert opcode == TEXT, (opcode, payload)
+            message: Message = json.loads(payload)
+            return message
+
+    async def closed(self) -> int | None:
+        """Read up to the close frame, answer it and wait for the end; return its code (None: cut without one)."""
+        try:
+            while True:
+                opcode, payload = await self.read()
+                if opcode == CLOSE:
+                    break
+            await self.send(frame(CLOSE, payload))
+            await self.ended()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        return int.from_bytes(payload[:2], "big") if payload else 1005
+
+    async def ended(self) -> bytes:
+        """Wait until the router has closed the TCP connection; return what came before."""
+        async with asyncio.timeout(WAIT_S):
+            try:
+                return await self._reader.read()
+            except ConnectionError:
+                return b""
+
+    def half_close(self) -> None:
+        """Say that nothing more will be sent, and go on reading."""
+        self._writer.write_eof()
+
+    def stop_reading(self) -> None:
+        """Take nothing more from the socket."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can be read from
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._writer.transport.resume_reading()  # type: ignore[attr-defined]  # likewise
+
+    def cut(self) -> None:
+        """Reset the TCP connection."""
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()

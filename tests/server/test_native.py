@@ -1,0 +1,400 @@
+"""The native protocol without a socket: text in, commands out; replies in, frames out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from actors import commands, replies
+from actors.codec import BadMessage
+from actors.commands import Position
+from actors.errors import ErrorCode
+from actors.events import Event
+from actors.replies import Missing, RoomJoined
+from server.protocols.native import SUBPROTOCOL, NativeCodec
+from tests.actors.chain import messages
+from tests.actors.making import an_event
+
+CODEC = NativeCodec()
+ROOM = "session:1"
+
+
+def decoded(**message: Any) -> commands.Command:
+    (command,) = CODEC.decode(json.dumps(message))
+    return command
+
+
+def bad(text: str) -> BadMessage:
+    with pytest.raises(BadMessage) as caught:
+        CODEC.decode(text)
+    return caught.value
+
+
+def written(reply: replies.Reply) -> dict[str, Any]:
+    (message,) = messages(CODEC.encode(reply))
+    return message
+
+
+def test_the_subprotocol_is_versioned() -> None:
+    assert SUBPROTOCOL == "postroom.v1"
+
+
+# --- in
+
+COMMANDS: list[tuple[dict[str, Any], commands.Command]] = [
+    ({"type": "hello"}, commands.Hello()),
+    (
+        {
+            "type": "hello",
+            "token": "t",
+            "client": {"name": "n", "version": "1"},
+            "resume": {ROOM: {"epoch": "e", "offset": 3}},
+        },
+        commands.Hello(token="t", client=commands.Client("n", "1"), resume={ROOM: Position("e", 3)}),
+    ),
+    ({"type": "subscribe", "room": ROOM}, commands.Subscribe(room=ROOM)),
+    (
+        {
+            "type": "subscribe",
+            "room": ROOM,
+            "after": {"epoch": "e", "offset": 0},
+            "history": 5,
+            "kinds": ["alert"],
+            "state": False,
+        },
+        commands.Subscribe(room=ROOM, after=Position("e", 0), history=5, kinds=["alert"], state=False),
+    ),
+    ({"type": "unsubscribe", "room": ROOM}, commands.Unsubscribe(room=ROOM)),
+    (
+        {"type": "publish", "room": ROOM, "kind": "a.b", "data": {"x": [1]}},
+        commands.Publish(room=ROOM, kind="a.b", data={"x": [1]}),
+    ),
+    (
+        {
+            "type": "publish",
+            "room": ROOM,
+            "kind": "alert",
+            "data": {},
+            "event_id": "e",
+            "delivery": "keep",
+            "key": "k",
+            "ack": "required",
+        },
+        commands.Publish(room=ROOM, kind="alert", data={}, event_id="e", delivery="keep", key="k", ack="required"),
+    ),
+    ({"type": "state", "room": ROOM}, commands.State(room=ROOM)),
+    ({"type": "history", "room": ROOM}, commands.History(room=ROOM, limit=100)),
+    ({"type": "history", "room": ROOM, "after": 3, "limit": 300}, commands.History(room=ROOM, after=3, limit=300)),
+    ({"type": "history", "room": ROOM, "before": 3, "limit": 1}, commands.History(room=ROOM, before=3, limit=1)),
+    ({"type": "presence", "room": ROOM}, commands.Presence(room=ROOM)),
+    ({"type": "ack", "room": ROOM, "event_id": "e"}, commands.Ack(room=ROOM, event_id="e")),
+    ({"type": "refresh", "token": "t"}, commands.Refresh(token="t")),
+    ({"type": "ping"}, commands.Ping()),
+]
+
+
+@pytest.mark.parametrize(("message", "command"), COMMANDS)
+def test_every_command_is_read(message: dict[str, Any], command: commands.Command) -> None:
+    assert decoded(**message) == command
+
+
+@pytest.mark.parametrize("id", [0, 7, -1, 2**63, 10**30, "a", "", "ä"])
+@pytest.mark.parametrize("message", [message for message, _ in COMMANDS[:3]])
+def test_every_command_may_carry_an_id(message: dict[str, Any], id: int | str) -> None:
+    assert decoded(**message, id=id).id == id
+
+
+@pytest.mark.parametrize("message", [message for message, _ in COMMANDS])
+def test_unknown_fields_and_null_for_optional_ones_are_fine(message: dict[str, Any]) -> None:
+    assert decoded(**message, new_in_version_2={"a": [1]}, id=None).id is None
+
+
+@pytest.mark.parametrize("text", ["", " ", "nonsense", "{", '{"type": "ping"', '{"type": "ping"}}', "{'type': 'ping'}"])
+def test_what_is_not_json_is_a_bad_message(text: str) -> None:
+    error = bad(text)
+    assert (error.code, error.id) == (ErrorCode.BAD_MESSAGE, None)
+    assert "not JSON" in error.message
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "null", '"ping"', "true", '[{"type": "ping"}]'])
+def test_json_that_is_no_object_is_a_bad_message(text: str) -> None:
+    error = bad(text)
+    assert error.code is ErrorCode.BAD_MESSAGE
+    assert "JSON object" in error.message
+
+
+def test_a_message_without_a_type_is_a_bad_message() -> None:
+    error = bad('{"id": 3}')
+    assert (error.code, error.id) == (ErrorCode.BAD_MESSAGE, 3)
+    assert "no `type`" in error.message
+
+
+@pytest.mark.parametrize("kind", ["nope", "", "Ping", "welcome", 5, True, [], {}, ["ping"], {"ping": 1}, 1.5])
+def test_an_unknown_type_is_named_and_the_known_ones_are_listed(kind: object) -> None:
+    error = bad(json.dumps({"type": kind, "id": 3}))
+    assert (error.code, error.id) == (ErrorCode.UNKNOWN_TYPE, 3)
+    assert str(kind) in error.message
+    assert "subscribe" in error.message
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"type": "subscribe"}, "`room`"),
+    ({"type": "subscribe", "room": 5}, "$.room"),
+    ({"type": "subscribe", "room": "no room"}, "'no room'"),
+    ({"type": "subscribe", "room": "team:*"}, "'team:*'"),
+    ({"type": "subscribe", "room": ROOM, "after": 5}, "$.after"),
+    ({"type": "subscribe", "room": ROOM, "after": {"epoch": "e"}}, "`offset`"),
+    ({"type": "subscribe", "room": ROOM, "after": {"epoch": "e", "offset": -1}}, "-1"),
+    ({"type": "subscribe", "room": ROOM, "after": {"epoch": "e", "offset": 1.5}}, "offset"),
+    ({"type": "subscribe", "room": ROOM, "history": -1}, "-1"),
+    ({"type": "subscribe", "room": ROOM, "kinds": []}, "kinds"),
+    ({"type": "subscribe", "room": ROOM, "kinds": "alert"}, "$.kinds"),
+    ({"type": "subscribe", "room": ROOM, "state": "yes"}, "$.state"),
+    ({"type": "publish", "room": ROOM, "kind": "a.b"}, "`data`"),
+    ({"type": "publish", "room": ROOM, "kind": "a.b", "data": []}, "$.data"),
+    ({"type": "publish", "room": ROOM, "kind": 5, "data": {}}, "$.kind"),
+    ({"type": "publish", "room": ROOM, "kind": "a.b", "data": {}, "event_id": 5}, "$.event_id"),
+    ({"type": "history", "room": ROOM, "limit": 0}, "limit 0"),
+    ({"type": "history", "room": ROOM, "limit": 301}, "limit 301"),
+    ({"type": "history", "room": ROOM, "after": 1, "before": 2}, "exclude"),
+    ({"type": "ack", "room": ROOM}, "`event_id`"),
+    ({"type": "refresh"}, "`token`"),
+    ({"type": "hello", "token": 5}, "$.token"),
+    ({"type": "hello", "client": "me"}, "$.client"),
+    ({"type": "hello", "resume": {ROOM: 5}}, "$.resume"),
+    ({"type": "hello", "resume": {ROOM: {"epoch": "e", "offset": -1}}}, "-1"),
+    ({"type": "hello", "resume": {"no room": {"epoch": "e", "offset": 1}}}, "'no room'"),
+]
+
+
+@pytest.mark.parametrize(("message", "what"), WRONG)
+def test_a_wrong_field_is_named_and_the_answer_finds_its_command(message: dict[str, Any], what: str) -> None:
+    error = bad(json.dumps({**message, "id": "mine"}))
+    assert (error.code, error.id) == (ErrorCode.BAD_MESSAGE, "mine")
+    assert what in error.message
+    assert error.message.startswith(f"{message['type']}: ")
+
+
+@pytest.mark.parametrize("id", [True, 1.5, [], {}, [1]])
+def test_an_id_that_is_none_is_a_bad_message_without_one(id: object) -> None:
+    error = bad(json.dumps({"type": "ping", "id": id}))
+    assert (error.code, error.id) == (ErrorCode.BAD_MESSAGE, None)
+
+
+def test_an_error_does_not_repeat_a_huge_name() -> None:
+    assert len(bad(json.dumps({"type": "subscribe", "room": "x" * 60_000})).message) < 500
+    assert len(bad(json.dumps({"type": "x" * 60_000})).message) < 500
+
+
+DEEP = 100_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * DEEP,
+        "[" * DEEP + "]" * DEEP,
+        '{"type": "ping", "x": ' + "[" * DEEP + "]" * DEEP + "}",
+        '{"type": "publish", "room": "system", "kind": "a.b", "data": ' + '{"x":' * DEEP + "1" + "}" * (DEEP + 1),
+        '{"a":' * DEEP,
+    ],
+    ids=["open", "arrays", "unknown field", "data", "objects"],
+)
+def test_nesting_past_all_bounds_is_a_bad_message(text: str) -> None:
+    assert bad(text).code is ErrorCode.BAD_MESSAGE
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "1e400", "-1e999999", "1e", "0x10", "NaN", "Infinity"])
+def test_numbers_that_nothing_can_hold_are_a_bad_message(number: str) -> None:
+    assert bad(f'{{"type": "ping", "id": {number}}}').code is ErrorCode.BAD_MESSAGE
+    assert bad(f'{{"type": "subscribe", "room": "system", "history": {number}}}').code is ErrorCode.BAD_MESSAGE
+
+
+@given(st.text())
+@example('{"type":[]}')
+@example('{"type":"ping","id":"\\ud800"}')
+def test_any_text_is_a_command_or_a_bad_message(text: str) -> None:
+    try:
+        (command,) = CODEC.decode(text)
+    except BadMessage as error:
+        assert error.message  # noqa: PT017  # both ways out are fine
+    else:
+        assert isinstance(command, commands.Command)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = ("type", "id", "room", "after", "before", "limit", "history", "kinds", "kind", "data", "resume", "client")
+TYPES = [message["type"] for message, _ in COMMANDS]
+FRAMES = st.dictionaries(st.sampled_from(FIELDS), VALUES | st.sampled_from([ROOM, "a.b"])).flatmap(
+    lambda message: st.sampled_from(TYPES).map(lambda kind: {"type": kind, **message})
+)
+
+
+@given(FRAMES)
+def test_any_object_is_a_command_or_a_bad_message_with_its_id(message: dict[str, Any]) -> None:
+    try:
+        (command,) = CODEC.decode(json.dumps(message))
+    except BadMessage as error:
+        assert error.id is None or error.id == message["id"]  # noqa: PT017  # both ways out are fine
+    else:
+        assert command.id == message.get("id")
+
+
+# --- out
+
+
+def test_a_frame_is_a_whole_text_frame_of_one_line_of_json() -> None:
+    frame = CODEC.encode(replies.Pong(id=1, time="t"))
+    assert frame == b'\x81%{"type":"pong","time":"t","id":1}'.replace(b"%", bytes([len(frame) - 2]))
+
+
+@pytest.mark.parametrize("size", [10, 200, 70_000])
+def test_frames_of_every_length_are_written_right(size: int) -> None:
+    assert written(replies.Unsubscribed(id="x" * size, room=ROOM))["id"] == "x" * size
+
+
+JOINED = RoomJoined(epoch="e", offset=5, recovery="partial", replay=2, missing=Missing(1, 3), state={"status": None})
+EVENT: Event = an_event(2, "alert", {"severity": "low", "title": "t"}, key="k", ack="required", event_id="mine")
+EVENT_JSON = {
+    "type": "event",
+    "room": ROOM,
+    "offset": 2,
+    "prev": 1,
+    "id": "mine",
+    "kind": "alert",
+    "time": "2023-11-14T22:13:20.000Z",
+    "data": {"severity": "low", "title": "t"},
+    "key": "k",
+    "ack": "required",
+}
+REPLIES: list[tuple[replies.Reply, dict[str, Any]]] = [
+    (
+        replies.Welcome(
+            id=1,
+            connection="c",
+            user="ann",
+            role="user",
+            protocol=1,
+            heartbeat_s=25.0,
+            expires_at=None,
+            limits={"message_bytes": 1, "rooms": 2, "outbox_bytes": 3},
+            rooms={ROOM: JOINED},
+        ),
+        {
+            "type": "welcome",
+            "id": 1,
+            "connection": "c",
+            "user": "ann",
+            "role": "user",
+            "protocol": 1,
+            "heartbeat_s": 25.0,
+            "expires_at": None,
+            "limits": {"message_bytes": 1, "rooms": 2, "outbox_bytes": 3},
+            "rooms": {
+                ROOM: {
+                    "epoch": "e",
+                    "offset": 5,
+                    "recovery": "partial",
+                    "replay": 2,
+                    "missing": {"from": 1, "to": 3},
+                    "state": {"status": None},
+                }
+            },
+        },
+    ),
+    (
+        replies.Subscribed(id=1, room=ROOM, epoch="e", offset=5, recovery="fresh", replay=0),
+        {"type": "subscribed", "id": 1, "room": ROOM, "epoch": "e", "offset": 5, "recovery": "fresh", "replay": 0},
+    ),
+    (replies.Unsubscribed(id=1, room=ROOM), {"type": "unsubscribed", "id": 1, "room": ROOM}),
+    (
+        replies.Published(id=1, room=ROOM, epoch="e", offset=5, event_id="x", duplicate=True),
+        {"type": "published", "id": 1, "room": ROOM, "epoch": "e", "offset": 5, "event_id": "x", "duplicate": True},
+    ),
+    (
+        replies.State(id=1, room=ROOM, epoch="e", offset=0, state={"status": "started"}),
+        {"type": "state", "id": 1, "room": ROOM, "epoch": "e", "offset": 0, "state": {"status": "started"}},
+    ),
+    (
+        replies.History(id=1, room=ROOM, epoch="e", events=(EVENT,), more=False),
+        {"type": "history", "id": 1, "room": ROOM, "epoch": "e", "events": [EVENT_JSON], "more": False},
+    ),
+    (
+        replies.Presence(id=1, room=ROOM, members=[{"user": "ann", "connections": 2}], count=1),
+        {"type": "presence", "id": 1, "room": ROOM, "members": [{"user": "ann", "connections": 2}], "count": 1},
+    ),
+    (
+        replies.Acknowledged(id=1, room=ROOM, event_id="x"),
+        {"type": "acknowledged", "id": 1, "room": ROOM, "event_id": "x"},
+    ),
+    (replies.Refreshed(id=1, expires_at=None), {"type": "refreshed", "id": 1, "expires_at": None}),
+    (replies.Pong(id=1, time="t"), {"type": "pong", "id": 1, "time": "t"}),
+    (
+        replies.Skipped(room=ROOM, from_=3, to=5, reason="filtered"),
+        {"type": "skipped", "room": ROOM, "from": 3, "to": 5, "reason": "filtered"},
+    ),
+    (
+        replies.Notice(code="draining", reconnect_in_ms=7),
+        {"type": "notice", "code": "draining", "reconnect_in_ms": 7},
+    ),
+    (
+        replies.Notice(code="token_expiring", expires_at="t"),
+        {"type": "notice", "code": "token_expiring", "expires_at": "t"},
+    ),
+    (replies.Notice(code="resumed", rooms=[ROOM]), {"type": "notice", "code": "resumed", "rooms": [ROOM]}),
+    (replies.Revoked(room=ROOM, reason="r"), {"type": "revoked", "room": ROOM, "reason": "r"}),
+    (
+        replies.Error(code=ErrorCode.BUSY, message="m", temporary=True, retry_after_ms=9),
+        {"type": "error", "code": "busy", "message": "m", "temporary": True, "retry_after_ms": 9},
+    ),
+    (
+        replies.Error(id="x", code=ErrorCode.FORBIDDEN, message="m", temporary=False),
+        {"type": "error", "id": "x", "code": "forbidden", "message": "m", "temporary": False},
+    ),
+]
+
+
+@pytest.mark.parametrize(("reply", "fields"), REPLIES)
+def test_every_reply_has_the_fields_of_the_protocol(reply: replies.Reply, fields: dict[str, Any]) -> None:
+    assert written(reply) == fields
+
+
+def test_no_reply_was_forgotten_here() -> None:
+    tested = {type(reply) for reply, _ in REPLIES}
+    assert tested == set(replies.Reply.__subclasses__())
+
+
+def test_an_event_has_the_fields_of_the_protocol() -> None:
+    assert messages(CODEC.encode_event(ROOM, EVENT)) == [EVENT_JSON]
+
+
+def test_an_event_leaves_out_what_is_usual() -> None:
+    (message,) = messages(CODEC.encode_event(ROOM, an_event(1)))
+    assert set(message) == {"type", "room", "offset", "prev", "id", "kind", "time", "data"}
+    (message,) = messages(CODEC.encode_event(ROOM, an_event(1, "progress")))
+    assert message["delivery"] == "latest"
+
+
+def test_data_is_written_as_the_publisher_sent_it() -> None:
+    data = {"big": 10**25, "text": "ä😀\x00", "nested": [[{"a": None}]], "float": 1e-7}
+    (message,) = messages(CODEC.encode_event(ROOM, an_event(1, data=data)))
+    assert message["data"] == data
+
+
+def test_one_codec_serves_every_connection() -> None:
+    """It keeps nothing between calls: what failed before changes nothing for the next one."""
+    before = CODEC.encode_event(ROOM, EVENT)
+    bad("nonsense")
+    with pytest.raises((TypeError, msgspec.ValidationError)):
+        CODEC.encode(replies.State(room=ROOM, epoch="e", offset=0, state={"x": object()}))
+    assert CODEC.encode_event(ROOM, EVENT) == before
+    assert decoded(type="ping") == commands.Ping()
