@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import msgspec
+import structlog
 from pykka._envelope import Envelope
 
 from . import commands, replies
@@ -42,6 +43,8 @@ from .replies import Missing, RoomJoined
 from .state import DEFAULT_KEY, RoomState
 
 __all__ = ["Retiring", "Room", "RoomLimits", "RoomPorts"]
+
+log = structlog.get_logger("postroom.room")
 
 _SNAPSHOT_EVERY = 256
 _TRIM_SLACK = 128  # a busy room trims, and writes its state, once in so many events
@@ -124,6 +127,7 @@ class Room(LoopActor):
 
     def on_restart(self, failure: Exit) -> None:
         """Answer who waits for the message on which the room failed."""
+        log.info("room_repaired", room=self._name, epoch=self._epoch, top=self._top, subscribers=len(self._subscribers))
         message = failure.message
         refusal = Refusal(ErrorCode.INTERNAL, f"{self._name} failed while it handled this; nothing was changed")
         if isinstance(message, Committed):

@@ -71,6 +71,7 @@ class Router:
         self._settings = settings
         self._plugins = plugins
         self._failed: asyncio.Future[Exit] | None = None
+        self._started = False
 
     async def start(self) -> Addresses:
         """Start everything, from the inside out.
@@ -145,6 +146,7 @@ class Router:
         except BaseException:
             await self.stop()
             raise
+        self._started = True
         log.info("router_started", ws=self.addresses.ws_url, api=self.addresses.api_url, dev=settings.dev)
         return self.addresses
 
@@ -160,7 +162,8 @@ class Router:
             await self._failed
         if len(self.ledger):
             log.error("subscriptions_left", count=len(self.ledger))
-        log.info("router_stopped")
+        if self._started:
+            log.info("router_stopped")
 
     async def failed(self) -> Exit:
         """Wait until the root supervisor has failed: nothing repairs it, the process must end."""
@@ -315,6 +318,6 @@ def _connections_possible(wanted: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (files if hard < 0 else min(files, hard), hard))
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = max(1, min(wanted, soft - _OTHER_FILES)) if soft >= 0 else wanted
-    if possible < wanted:
+    if possible < wanted * 0.9:
         log.warning("connections_capped", wanted=wanted, possible=possible, open_files_limit=soft)
     return possible

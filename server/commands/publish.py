@@ -29,7 +29,7 @@ _EXAMPLES = {
 _ADVICE = {
     "unauthenticated": NEW_TOKEN,
     "token_expired": NEW_TOKEN,
-    "forbidden": "to publish takes a token of role service, or one made with --publish PATTERN for this room",
+    "forbidden": "to publish from here takes a token of role service or admin",
     "rate_limited": "try again in a moment",
     "busy": "try again in a moment",
     "journal_unavailable": "nothing was published; try again when the router's disk is well",

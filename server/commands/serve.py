@@ -99,6 +99,7 @@ def _run(settings: Settings, greet: Callable[[Addresses], None], more_plugins: S
 def _greet(addresses: Addresses, settings: Settings) -> None:
     lines = [*_where(addresses, settings), "", "Try, in another terminal:"]
     if not settings.dev and settings.secret is not None:
+        lines[-1] = "Try, in another terminal, with the same POSTROOM_SECRET:"
         lines.append("  export POSTROOM_TOKEN=$(postroom token --user me --role admin --publish '*')")
     lines.append(f"  postroom listen session:1{_option(addresses.ws_url, 'ws://127.0.0.1:8000/v1/ws')}")
     hello = """'{"level": "info", "message": "hello"}'"""

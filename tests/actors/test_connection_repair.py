@@ -11,15 +11,16 @@ from actors.batch import Batch
 from actors.connection import Connection
 from actors.errors import CloseCode
 from actors.identity import Identity
-from actors.messages import Attached, Authenticated, Drain, Frame, Joined, Published, Refused, Writable
+from actors.messages import Attached, Authenticated, Drain, Frame, Joined, Publish, Published, Refused, Writable
 from actors.replies import State
 
 from .client import Client, Hall
 from .fake_clock import settled
-from .house import House, fail_once
+from .house import Ear, House, fail_once
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 ROOM = "team:1"
+EVENT = Publish(rooms=(ROOM,), kind="app.thing", data={})
 
 
 @pytest.fixture
@@ -37,10 +38,8 @@ async def in_the_room(hall: Hall, **fields: Any) -> Client:
 
 def events(house: House, count: int) -> None:
     """Publish events, without waiting."""
-    from actors.messages import Publish
-
     for _ in range(count):
-        house.source.tell(Publish(rooms=(ROOM,), kind="app.thing", data={}))
+        house.source.tell(EVENT)
 
 
 def resumed(client: Client) -> list[list[str]]:
@@ -163,8 +162,8 @@ async def test_a_failure_while_hello_is_answered_ends_in_one_welcome(
     client = hall.client()
     client.say("hello", id=1)
     for _ in range(3):
-        hall.house.put("broadcast", _Nobody())
-        hall.house.put("role:admin", _Nobody())
+        hall.house.put("broadcast", Ear())
+        hall.house.put("role:admin", Ear())
     await settled()
     await hall.house.publish("broadcast")
     await hall.house.publish("role:admin")
@@ -173,17 +172,10 @@ async def test_a_failure_while_hello_is_answered_ends_in_one_welcome(
     assert client.wire.chains["role:admin"].position == 4
 
 
-class _Nobody:
-    heard: tuple[object, ...] = ()
-
-    def tell(self, message: object) -> None:
-        """Drop it."""
-
-
 async def test_a_failing_resume_ends_in_one_welcome_without_repeats(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    epoch = (await in_the_room(hall)).state.subscriptions[ROOM] and (await hall.house.source.ask(_event()))[0].epoch
+    (receipt,) = await hall.house.source.ask(EVENT)
     for _ in range(4):
         await hall.house.publish(ROOM)
     joined = Connection._handlers[Joined]
@@ -197,15 +189,9 @@ async def test_a_failing_resume_ends_in_one_welcome_without_repeats(
 
     monkeypatch.setitem(Connection._handlers, Joined, failing)
     client = hall.client()
-    await client.ask("hello", resume={ROOM: {"epoch": epoch, "offset": 1}})
+    await client.ask("hello", resume={ROOM: {"epoch": receipt.epoch, "offset": 1}})
     await hall.house.publish(ROOM)
     assert client.offsets(ROOM) == [2, 3, 4, 5, 6]
-
-
-def _event() -> Any:
-    from actors.messages import Publish
-
-    return Publish(rooms=(ROOM,), kind="app.thing", data={})
 
 
 async def test_a_welcome_that_could_not_be_written_is_written_by_the_successor(

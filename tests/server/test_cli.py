@@ -461,7 +461,7 @@ def test_an_event_that_cannot_be_right_is_not_sent(run: Run, args: Sequence[str]
     [
         (401, {"code": "unauthenticated", "detail": "no token"}, "export POSTROOM_TOKEN=$(postroom token"),
         (401, {"code": "token_expired", "detail": "over"}, "export POSTROOM_TOKEN=$(postroom token"),
-        (403, {"code": "forbidden", "detail": "not your room"}, "--publish PATTERN"),
+        (403, {"code": "forbidden", "detail": "not your room"}, "role service"),
         (503, {"code": "busy", "title": "Busy"}, "try again"),
         (500, {"title": "Internal error"}, "Internal error"),
         (200, {"results": [{"error": {"code": "session_ended", "message": "it ended"}}]}, "it ended"),

@@ -49,7 +49,7 @@ class Running:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self.printed = self._read_until("Try, in another terminal:")
+        self.printed = self._read_until("Try, in another terminal")
         ws, api = re.search(r"ws://\S+", self.printed), re.search(r"http://\S+", self.printed)
         assert ws is not None
         assert api is not None

@@ -43,6 +43,11 @@ from ._wire import (
 
 __all__ = ["Link"]
 
+_NOTICES = {
+    "resumed": "resumed; it repaired this connection and nothing is missing",
+    "draining": "draining; it stops, and this client comes back in its slot",
+    "token_expiring": "token_expiring; the token ends soon",
+}
 _logger = logging.getLogger("postroom_client")
 
 _WELCOME_TIMEOUT_S = 10.0
@@ -226,7 +231,7 @@ class Link:
             _logger.debug("the router refused something nobody waits for: %s", message.code)
 
     def _notice(self, message: NoticeMessage) -> None:
-        _logger.info("notice from the router: %s", message.code)
+        _logger.info("the router says: %s", _NOTICES.get(message.code, message.code))
         if message.code == "draining":
             self._slot_s = max(message.reconnect_in_ms, 0) / 1000
         elif message.code == "token_expiring":

@@ -1,0 +1,138 @@
+"""The wire's guards, on real loopback sockets: who does not read costs a bounded amount; who reads slowly stays."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+
+import pytest
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+
+from server.wire import WRITE_LIMIT, GuardedConnection
+
+from .sockets import KIB, WAIT_S, connected, fill, pong, serving, small_socket, until
+
+# --- who does not read
+
+
+async def test_a_stalled_reader_is_cut_after_its_time() -> None:
+    async with serving(stall_s=0.3) as server, connected(server) as (client, side):
+        client.transport.pause_reading()
+        await fill(side)
+        started = time.monotonic()
+        async with asyncio.timeout(WAIT_S):
+            await side.connection.wait_closed()
+        assert 0.2 < time.monotonic() - started < 3.0
+        assert side.connection.stalled
+        assert side.wire.cut
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what their kernel holds")
+@pytest.mark.parametrize("kernel_bytes", [16 * KIB, None])
+async def test_a_client_that_reads_slowly_is_not_cut(kernel_bytes: int | None) -> None:
+    """It takes many times the stall time for what waits, and takes some of it all the while."""
+    sock, read = small_socket(), 0
+    async with serving(stall_s=0.25) as server, connected(server, sock, kernel_bytes) as (client, side):
+        client.transport.pause_reading()  # the test reads in its place
+        side.wire.write(b"".join(pong(number, 64 * KIB) for number in range(64)))
+        started = time.monotonic()
+        while read < 1024 * KIB:
+            with contextlib.suppress(BlockingIOError):
+                read += len(sock.recv(16 * KIB))
+            assert not side.wire.cut, f"cut with {side.wire.buffered} bytes left"
+            assert time.monotonic() - started < WAIT_S
+            await asyncio.sleep(0.02)  # this is how slow it is
+        assert time.monotonic() - started > 4 * 0.25
+        assert side.connection.protocol.state is OPEN
+
+
+async def test_a_client_that_catches_up_is_watched_no_more() -> None:
+    async with serving(stall_s=0.2) as server, connected(server) as (client, side):
+        client.transport.pause_reading()
+        await fill(side)
+        client.transport.resume_reading()
+        await until(lambda: not side.wire.paused)
+        waiter = await client.ping()
+        async with asyncio.timeout(WAIT_S):
+            await waiter
+        assert side.connection._stall_timer is None
+
+
+async def test_a_flood_of_pings_is_cut_at_the_limit() -> None:
+    limit = 128 * KIB
+    worst = 0
+
+    def measured(connection: GuardedConnection, data: bytes) -> None:
+        nonlocal worst
+        GuardedConnection.data_received(connection, data)
+        worst = max(worst, connection.transport.get_write_buffer_size())
+
+    async with (
+        serving(stall_s=60.0, buffer_limit=limit, data_received=measured) as server,
+        connected(server) as (client, side),
+    ):
+        client.transport.pause_reading()
+        ping = bytes(Frame(Opcode.PING, b"x" * 125).serialize(mask=True))
+        deadline = time.monotonic() + WAIT_S
+        while not side.wire.cut:
+            assert time.monotonic() < deadline, "it was never cut"
+            if client.transport.get_write_buffer_size() < 256 * KIB:
+                client.transport.write(ping * 500)
+            await asyncio.sleep(0)
+        assert worst < 2 * WRITE_LIMIT + limit + 512 * KIB
+
+
+async def test_a_client_that_sends_pings_and_reads_the_answers_is_not_cut() -> None:
+    async with serving(buffer_limit=16 * KIB) as server, connected(server) as (client, side):
+        for _ in range(20):
+            waiters = [await client.ping() for _ in range(50)]
+            async with asyncio.timeout(WAIT_S):
+                await asyncio.gather(*waiters)
+        assert not side.wire.cut
+
+
+# --- pings of ours
+
+
+async def test_a_ping_is_answered_and_the_client_is_not_silent() -> None:
+    async with serving() as server, connected(server) as (_, side):
+        side.connection.ping_now()
+        assert side.connection.silent
+        await until(lambda: not side.connection.silent)
+
+
+async def test_a_client_that_answers_nothing_is_silent() -> None:
+    async with serving() as server, connected(server) as (client, side):
+        client.transport.pause_reading()
+        side.connection.ping_now()
+        assert side.connection.silent
+
+
+async def test_whatever_a_client_sends_answers_the_ping() -> None:
+    async with serving() as server, connected(server) as (client, side):
+        side.connection.heard = False
+        await client.send("hello")
+        await until(lambda: not side.connection.silent)
+
+
+async def test_a_client_that_was_behind_at_its_ping_is_not_silent_when_it_has_caught_up() -> None:
+    """No ping went out, so there is none to answer: it would be cut though it is well."""
+    async with serving(stall_s=60.0) as server, connected(server) as (client, side):
+        client.transport.pause_reading()
+        await fill(side)
+        side.connection.ping_now()
+        client.transport.resume_reading()
+        await until(lambda: not side.wire.paused)
+        assert not side.connection.silent
+
+
+async def test_while_we_do_not_read_a_client_is_not_silent() -> None:
+    async with serving() as server, connected(server) as (client, side):
+        for number in range(40):
+            await client.send(str(number))
+        await until(lambda: side.connection.recv_messages.paused)
+        side.connection.ping_now()
+        assert not side.connection.silent
