@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+MOST_KINDS = 32
+"""Kinds that a subscription may be narrowed to."""
+
 MOST_HISTORY = 300
 """Events in one answer to `history`, at most."""
 
@@ -98,6 +101,8 @@ class Subscribe(_RoomCommand, frozen=True):
             raise ValueError(f"history {self.history} is negative: it is the number of old events that you want")
         if self.kinds is not None and not self.kinds:
             raise ValueError("kinds is empty: name the kinds that you want, or leave it out for all")
+        if self.kinds is not None and (len(self.kinds) > MOST_KINDS or max(map(len, self.kinds)) > 200):
+            raise ValueError(f"kinds: name up to {MOST_KINDS} kinds of up to 200 characters, or leave it out for all")
 
 
 class Unsubscribe(_RoomCommand, frozen=True):

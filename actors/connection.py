@@ -92,6 +92,7 @@ class Connection(LoopActor):
 
     def _answer_failed(self, message: Any) -> None:
         for command in self._failed_commands(message):
+            self._settled(command)
             if isinstance(command, commands.Subscribe):
                 self._state.pending.pop(command.room, None)
             if isinstance(command, commands.Hello) and not self._state.welcomed:
@@ -145,7 +146,7 @@ class Connection(LoopActor):
     def _overdue(self, message: Overdue) -> None:
         state = self._state
         if message.what == "hello":
-            if not state.welcomed:
+            if not state.welcomed and state.hello is None:  # one that was said waits for its key or its rooms
                 self._close(CloseCode.NO_HELLO, f"no hello within {self._ports.limits.hello_s:g} s")
         elif state.identity is None or state.identity.expires_at != message.about:
             return  # the token was refreshed meanwhile
@@ -323,6 +324,11 @@ class Connection(LoopActor):
             outcome = Refusal(
                 ErrorCode.FORBIDDEN, f"this connection is {before.user}'s; the new token is another user's"
             )
+        elif before is not None and isinstance(outcome, Identity) and outcome.role != before.role:
+            outcome = Refusal(
+                ErrorCode.FORBIDDEN,
+                f"this connection has role {before.role}, the new token {outcome.role}: connect again",
+            )
         if isinstance(outcome, Refusal):
             self._send_error(command.id, outcome)
             return
@@ -371,9 +377,7 @@ class Connection(LoopActor):
     @handles(Published)
     def _published(self, message: Published) -> None:
         command, receipt = message
-        if isinstance(command, commands.Publish):
-            self._wire.done()
-        if command.id is None:
+        if not self._settled(command) or command.id is None:
             return
         if isinstance(command, commands.Ack):
             self._send(replies.Acknowledged(id=command.id, room=command.room, event_id=command.event_id))
@@ -388,26 +392,32 @@ class Connection(LoopActor):
                 self._state.pending.pop(tag.room, None)
                 self._room_answered_hello(tag.room, message)
             return
-        if isinstance(tag, commands.Publish):
-            self._wire.done()
-        elif isinstance(tag, commands.Subscribe):
+        if isinstance(tag, commands.Subscribe):
             self._state.pending.pop(tag.room, None)
-        self._send_error(tag.id, message.refusal)
+        if self._settled(tag):
+            self._send_error(tag.id, message.refusal)
+
+    def _settled(self, command: commands.Command) -> bool:
+        """Count a publish as dealt with; return whether this is its first answer: a failure may make one come twice."""
+        if not isinstance(command, commands.Publish):
+            return True
+        if self._state.publishing.pop(id(command), None) is None:
+            return False
+        self._wire.done()
+        return True
 
     @handles(replies.State, replies.History, replies.Presence)
-    def _answered(self, reply: replies.State | replies.History | replies.Presence) -> None:
+    def _send(self, reply: replies.Reply) -> None:
         if self._state.closed:
             return
-        self._send(reply)
-        # At once, not at the batch's end: these are large, and what a client asks for it must also read.
-        if self._outbox.over(self._wire.buffered):
-            if self._wire.paused:
+        outbox, wire = self._outbox, self._wire
+        outbox.push(self._codec.encode(reply))
+        # At once, not at the batch's end: answers may be large, and what a client asks for it must also read.
+        if outbox.over(wire.buffered):
+            if wire.paused:
                 self._slow()
             else:
-                self._outbox.flush(self._wire.write)
-
-    def _send(self, reply: replies.Reply) -> None:
-        self._outbox.push(self._codec.encode(reply))
+                outbox.flush(wire.write)
 
     def _send_error(self, id: replies.CommandId, refusal: Refusal) -> None:
         self._send(
@@ -472,7 +482,10 @@ class Connection(LoopActor):
 
 
 def _failed() -> Refusal:
-    return Refusal(ErrorCode.INTERNAL, "the router failed while it handled this; it has repaired itself")
+    return Refusal(
+        ErrorCode.INTERNAL,
+        "the router failed while it handled this and has repaired itself; whether it took effect is unknown",
+    )
 
 
 def _time_text(seconds: float) -> str:

@@ -81,6 +81,7 @@ class Desk:
         if not identity.may_publish(command.room):
             raise Refusal(ErrorCode.FORBIDDEN, f"this token may not publish to {command.room}")
         self._state.wire.begin()
+        self._state.publishing[id(command)] = command
         self._ports.source.tell(
             Publish(
                 rooms=(command.room,),
@@ -100,6 +101,8 @@ class Desk:
         self._tell_known_room(command.room, Query(command, identity, self._state.mailbox))
 
     def _ack(self, command: commands.Ack, identity: Identity) -> None:
+        if not identity.may_acknowledge(command.room):
+            self._allow_reading(command.room, identity)
         message = Acknowledge(command.event_id, identity, reply_to=self._state.mailbox, tag=command)
         self._tell_known_room(command.room, message)
 

@@ -12,6 +12,7 @@ import msgspec
 from .errors import ErrorCode, Refusal
 
 __all__ = [
+    "ACKNOWLEDGEMENT",
     "ALERT_ACKNOWLEDGED",
     "Delivery",
     "Draft",
@@ -25,6 +26,9 @@ Delivery = Literal["keep", "latest", "ephemeral"]
 
 ALERT_ACKNOWLEDGED = "alert.acknowledged"
 """Kind of the event that a room adds when somebody acknowledges an alert."""
+
+ACKNOWLEDGEMENT = ".acknowledged"
+"""What the ids of those events end with; a publisher's own may not."""
 
 _DEFAULT_DELIVERY: Mapping[str, Delivery] = {"progress": "latest", "system": "latest"}
 _CUSTOM_KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+\Z")
@@ -142,6 +146,8 @@ def draft(
     """
     for name, value in (("kind", kind), ("event_id", event_id), ("key", key)):
         _check_name(name, value, optional=name == "key")
+    if event_id.endswith(ACKNOWLEDGEMENT):
+        raise _invalid(f"event_id {event_id!r}: ids that end with {ACKNOWLEDGEMENT!r} are the router's own")
     schema = _SCHEMAS.get(kind)
     if schema is not None:
         try:

@@ -48,8 +48,14 @@ class LoopFuture(pykka.Future[T]):
         self._waiters: list[asyncio.Future[None]] = []
 
     def tell(self, message: T) -> None:
-        """Take `message` as the value, so that a future can stand where a reply is told to a mailbox."""
-        self.set(message)
+        """Take `message` as the value, so that a future can stand where a reply is told; a second one is dropped."""
+        with contextlib.suppress(queue.Full):
+            self.set(message)
+
+    def tell_error(self, error: BaseException) -> None:
+        """Take `error` as what the asker gets; dropped when there is an answer already."""
+        with contextlib.suppress(queue.Full):
+            self.set_exception((type(error), error, error.__traceback__))
 
     def set(self, value: T | None = None) -> None:
         """Set the value, from any thread.

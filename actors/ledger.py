@@ -12,7 +12,7 @@ from .mailbox import Mailbox
 
 if TYPE_CHECKING:
     from .codec import Codec, Wire
-    from .commands import Command, Hello
+    from .commands import Command, Hello, Publish
     from .outbox import Outbox
 
 __all__ = ["ConnectionState", "Ledger", "Subscription"]
@@ -84,6 +84,7 @@ class ConnectionState:
         "offered_token",
         "outbox",
         "pending",
+        "publishing",
         "subscriptions",
         "waiting",
         "welcomed",
@@ -113,6 +114,8 @@ class ConnectionState:
         self.subscriptions: dict[str, Subscription] = {}
         self.closed = False
         """Whether the router closes the socket: what still comes in is not obeyed."""
+        self.publishing: dict[int, Publish] = {}
+        """Publishes that are under way, by identity: their data cannot be hashed."""
         self.pending: dict[str, Mailbox] = {}
         """Rooms that were asked to let the connection in and have not answered yet."""
 

@@ -114,6 +114,9 @@ class MemoryLog:
 
     def release(self, room: str) -> None:
         """Remember the room among the retired ones."""
+        if not self._shelves[room].top:  # nothing ever happened in it: it may not push out one where something did
+            del self._shelves[room]
+            return
         self._retired[room] = None
         while len(self._retired) > self._retired_rooms:
             forgotten = next(iter(self._retired))

@@ -250,14 +250,17 @@ class LoopActor(pykka.Actor):
     def __begin(self) -> bool:
         self.__started = True
         failure, self.actor_inbox.last_exit = self.actor_inbox.last_exit, None
+        repairing = False
         try:
             self.on_start()
             if failure is not None:
+                repairing = True
                 self.on_restart(failure)
         except BaseException as error:
             self._handle_failure(type(error), error, error.__traceback__)
-            # The message that the actor before this one failed on is still unanswered: the next one is told of it.
-            message = failure.message if failure is not None else None
+            # Where on_restart() was not reached the message that the actor before this one failed on is unanswered yet,
+            # and the next one is told of it; where it failed itself it gets no second try.
+            message = failure.message if failure is not None and not repairing else None
             self.__end(Exit(type(self).__name__, error, message, len(self.actor_inbox)))
             return False
         return True

@@ -5,7 +5,8 @@ Append -> event log -> Committed -> state and history -> at the end of the batch
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -16,7 +17,7 @@ from .batch import Batch
 from .clock import Clock
 from .errors import ErrorCode, Refusal
 from .estimates import with_estimates
-from .events import ALERT_ACKNOWLEDGED, Draft, Event, decode_data
+from .events import ACKNOWLEDGEMENT, ALERT_ACKNOWLEDGED, Draft, Event, decode_data
 from .history import History, first_within
 from .ledger import Ledger, Subscription
 from .log import EventLog, RoomRecord
@@ -106,9 +107,7 @@ class Room(LoopActor):
         for event in record.events:
             if event.offset > record.state_offset:
                 self._state.fold(event)
-        # What was accepted and is not committed yet: the next event is judged by it, clients do not see it.
-        self._ended = self._state.ended
-        self._progress = {key: (self._state.progress_ms[key], data) for key, data in self._state.progress.items()}
+        self._judge_by_state()
         self._in_flight = 0
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
@@ -119,6 +118,11 @@ class Room(LoopActor):
         self._quiet_since = ports.clock.monotonic()
         self._swept = False
 
+    def _judge_by_state(self) -> None:
+        """Judge the next event by what is committed; what is accepted after it counts too, before its commit."""
+        self._ended = self._state.ended
+        self._progress = {key: (self._state.progress_ms[key], data) for key, data in self._state.progress.items()}
+
     def on_start(self) -> None:
         """Send every subscriber that the ledger names on from its cursor: there are some if this room failed before."""
         self._revoke_former_owners()
@@ -128,23 +132,28 @@ class Room(LoopActor):
     def on_restart(self, failure: Exit) -> None:
         """Answer who waits for the message on which the room failed."""
         log.info("room_repaired", room=self._name, epoch=self._epoch, top=self._top, subscribers=len(self._subscribers))
-        message = failure.message
-        refusal = Refusal(ErrorCode.INTERNAL, f"{self._name} failed while it handled this; nothing was changed")
-        if isinstance(message, Committed):
-            self._settle(message)
-        elif isinstance(message, AppendFailed):
-            self._refuse(message.append, message.refusal)
-        elif isinstance(message, Detach):
-            self._detach(message)
-        elif isinstance(message, Subscribe):
-            self._detach(Detach(message.connection))
-            message.mailbox.tell(Refused(message.tag, refusal))
-        elif isinstance(message, Append | Acknowledge):
-            message.reply_to.tell(Refused(message.tag, refusal))
-        elif isinstance(message, Query):
-            message.reply_to.tell(Refused(message.command, refusal))
-        elif isinstance(message, Detach):
-            self._detach(message)
+        answer = _ANSWER_FAILED.get(type(failure.message))
+        if answer is not None:
+            answer(self, failure.message)
+
+    def _append_broke_off(self, message: Append) -> None:
+        event = self._ids.get(message.draft.id)
+        if event is not None:  # it had reached the log
+            self._receipt(message, event, duplicate=False)
+        else:
+            self._refuse(message, _broken_off(f"{self._name} failed on this event; it was not taken"))
+
+    def _subscribe_broke_off(self, message: Subscribe) -> None:
+        self._detach(Detach(message.connection))
+        message.mailbox.tell(Refused(message.tag, _broken_off(f"{self._name} failed and has repaired itself")))
+
+    def _acknowledge_broke_off(self, message: Acknowledge) -> None:
+        refusal = _broken_off(f"{self._name} failed; its `state` says whether the alert is acknowledged")
+        message.reply_to.tell(Refused(message.tag, refusal))
+
+    def _query_broke_off(self, message: Query) -> None:
+        refusal = _broken_off(f"{self._name} failed and has repaired itself; ask again")
+        message.reply_to.tell(Refused(message.command, refusal))
 
     def on_failure(self, *_exc_info: object) -> None:
         """Put retries that wait for a commit back into the mailbox: the successor knows the event from the log."""
@@ -167,6 +176,11 @@ class Room(LoopActor):
                 waiting.append(message)
                 return
             self._uncommitted[draft.id] = []
+        if (draft.ack or draft.kind == "progress") and self._state.full:
+            refusal = self._state_full(draft)
+            if refusal is not None:
+                self._refuse(message, refusal)
+                return
         if draft.kind == "progress":
             if self._ended:
                 self._refuse(message, self._session_ended())
@@ -183,7 +197,7 @@ class Room(LoopActor):
 
     @handles(Committed)
     def _committed(self, message: Committed) -> None:
-        self._in_flight -= 1
+        self._in_flight = max(0, self._in_flight - 1)  # it may be one that the actor before this one appended
         if message.event.offset > self._top:  # else it was read from the log after a failure
             event = message.event
             self._top = event.offset
@@ -201,8 +215,8 @@ class Room(LoopActor):
 
     @handles(AppendFailed)
     def _append_failed(self, message: AppendFailed) -> None:
-        self._in_flight -= 1
-        self._ended = self._state.ended
+        self._in_flight = max(0, self._in_flight - 1)
+        self._judge_by_state()
         self._refuse(message.append, message.refusal)
 
     @handles(Acknowledge)
@@ -222,7 +236,9 @@ class Room(LoopActor):
 
     def _acknowledgement(self, event_id: str, user: str) -> Draft:
         return Draft(
-            id=f"{event_id}.acknowledged",  # the same for everyone, so that two who acknowledge at once make one event
+            # The same for everyone, so that two who acknowledge at once make one event, and another one for another
+            # alert of the same id.
+            id=f"{event_id}@{self._state.alerts[event_id]['offset']}{ACKNOWLEDGEMENT}",
             kind=ALERT_ACKNOWLEDGED,
             time_ms=int(self._ports.clock.time() * 1000),
             data=msgspec.Raw(msgspec.json.encode({"event_id": event_id, "user": user})),
@@ -258,6 +274,15 @@ class Room(LoopActor):
         append.reply_to.tell(Refused(append.tag, refusal))
         for again in self._uncommitted.pop(append.draft.id, ()) if append.named else ():
             again.reply_to.tell(Refused(again.tag, refusal))
+
+    def _state_full(self, draft: Draft) -> Refusal | None:
+        if draft.kind == "progress" and (draft.key or DEFAULT_KEY) in self._state.progress:
+            return None  # it takes the place of the value before
+        return Refusal(
+            ErrorCode.TOO_LARGE,
+            f"the state of {self._name} is full: it holds {len(self._state.alerts)} unacknowledged alerts and progress "
+            f"of {len(self._state.progress)} keys; acknowledge alerts, use fewer keys, or start the session again",
+        )
 
     def _session_ended(self) -> Refusal:
         return Refusal(
@@ -399,7 +424,9 @@ class Room(LoopActor):
 
     def _retire_if_idle(self) -> None:
         idle_s = self._ports.clock.monotonic() - self._quiet_since
-        if self._subscribers or self._in_flight > 0 or idle_s < self._ports.limits.idle_s:
+        if self._subscribers or self._in_flight > 0:
+            return
+        if self._top and idle_s < self._ports.limits.idle_s:  # where nothing ever happened there is nothing to keep
             return
         if self._ports.directory.retire(self._name, self.mailbox):
             self._snapshot()
@@ -421,3 +448,19 @@ class Room(LoopActor):
         if self._state_offset < self._top:
             self._state_offset = self._top
             self._log.snapshot(self._name, self._top, msgspec.json.encode(self._state))
+
+
+def _broken_off(message: str) -> Refusal:
+    return Refusal(ErrorCode.INTERNAL, message)
+
+
+_ANSWER_FAILED: dict[type, Callable[[Room, Any], None]] = {
+    Append: Room._append_broke_off,
+    Committed: Room._settle,
+    AppendFailed: Room._append_failed,
+    Subscribe: Room._subscribe_broke_off,
+    Detach: Room._detach,
+    Query: Room._query_broke_off,
+    Acknowledge: Room._acknowledge_broke_off,
+}
+"""What a room that follows a failed one owes to whoever waits for the message on which it failed."""

@@ -32,7 +32,9 @@ class Answers:
         self._done = done
 
     def tell(self, message: Published | Refused) -> None:
-        """Take one answer."""
+        """Take one answer. What a failure makes come twice counts once: the first."""
+        if message.tag in self._results:
+            return
         self._results[message.tag] = message.receipt if isinstance(message, Published) else message.refusal
         if len(self._results) == self._count:
             self._done(tuple(self._results[place] for place in range(self._count)))
@@ -66,7 +68,10 @@ class NotificationSource(LoopActor):
         """Answer who waits for the message on which the source failed."""
         message = failure.message
         if isinstance(message, Publish) and message.reply_to is not None:
-            refusal = Refusal(ErrorCode.INTERNAL, "the source failed while it handled this event; it was not taken")
+            refusal = Refusal(
+                ErrorCode.INTERNAL,
+                "the source failed on this event, which may have been taken: publish it again with the same event_id",
+            )
             message.reply_to.tell(Refused(message.tag, refusal))
 
     @handles(Publish)
@@ -90,9 +95,9 @@ class NotificationSource(LoopActor):
         def answer(results: tuple[Receipt | Refusal, ...]) -> None:
             refusals = [result for result in results if isinstance(result, Refusal)]
             if refusals:
-                reply.set_exception((Refusal, refusals[0], None))
+                reply.tell_error(refusals[0])
             else:
-                reply.set(results)
+                reply.tell(results)
 
         answers = Answers(len(message.rooms), answer)
         for place, room in enumerate(message.rooms):

@@ -12,6 +12,10 @@ from .events import ALERT_ACKNOWLEDGED, Draft, Event, decode_data
 
 __all__ = ["DEFAULT_KEY", "RoomState", "time_text"]
 
+_MOST_BYTES = 128 * 1024
+_MOST_KINDS = 100
+_OVERHEAD_BYTES = 200  # of a value's key, its time and the fields that the router adds
+
 DEFAULT_KEY = "default"
 """Where the progress of a publisher that sets no `key` stands in the state."""
 
@@ -41,23 +45,33 @@ class RoomState(msgspec.Struct, omit_defaults=True):
     """Key to the time of that value."""
     alerts: dict[str, dict[str, Any]] = {}
     """Event id to an alert that nobody has acknowledged yet."""
+    sizes: dict[str, int] = {}
+    """About how many bytes each of those values and alerts takes."""
     last_event_ms: int | None = None
     counts: dict[str, int] = {}
+    """Kind to how many events there were; kinds past the first hundred are counted under `other`."""
 
     @property
     def ended(self) -> bool:
         """Whether the session is over and takes no more progress."""
         return self.status in ("completed", "failed", "cancelled")
 
+    @property
+    def full(self) -> bool:
+        """Whether it takes no more alerts and progress keys: everyone who joins gets all of it in one answer."""
+        return sum(self.sizes.values()) > _MOST_BYTES
+
     def fold(self, event: Event) -> None:
         """Take one event in. Events come in the order of their offsets, each once."""
         draft = event.draft
         self.last_event_ms = draft.time_ms
-        self.counts[draft.kind] = self.counts.get(draft.kind, 0) + 1
+        kind = draft.kind if draft.kind in self.counts or len(self.counts) < _MOST_KINDS else "other"
+        self.counts[kind] = self.counts.get(kind, 0) + 1
         if draft.kind == "progress":
             key = draft.key or DEFAULT_KEY
             self.progress[key] = decode_data(draft.data)
             self.progress_ms[key] = draft.time_ms
+            self.sizes[f"progress {key}"] = _size(draft)
         elif draft.kind == "session":
             self._fold_session(draft, decode_data(draft.data))
         elif draft.kind == "alert" and draft.ack:
@@ -67,8 +81,11 @@ class RoomState(msgspec.Struct, omit_defaults=True):
                 "offset": event.offset,
                 "time": time_text(draft.time_ms),
             }
+            self.sizes[f"alert {draft.id}"] = _size(draft)
         elif draft.kind == ALERT_ACKNOWLEDGED:
-            self.alerts.pop(decode_data(draft.data)["event_id"], None)
+            event_id = decode_data(draft.data)["event_id"]
+            self.alerts.pop(event_id, None)
+            self.sizes.pop(f"alert {event_id}", None)
 
     def _fold_session(self, draft: Draft, data: dict[str, Any]) -> None:
         self.status = data["status"]
@@ -76,6 +93,7 @@ class RoomState(msgspec.Struct, omit_defaults=True):
         if data["status"] == "started":
             self.started_ms, self.ended_ms = draft.time_ms, None
             self.progress, self.progress_ms = {}, {}
+            self.sizes = {name: size for name, size in self.sizes.items() if name.startswith("alert ")}
         else:
             self.ended_ms = draft.time_ms
 
@@ -94,3 +112,7 @@ class RoomState(msgspec.Struct, omit_defaults=True):
         view["last_event_at"] = None if self.last_event_ms is None else time_text(self.last_event_ms)
         view["counts"] = dict(self.counts)
         return view
+
+
+def _size(draft: Draft) -> int:
+    return len(memoryview(draft.data)) + _OVERHEAD_BYTES

@@ -99,7 +99,7 @@ class Streams:
 
     def _take_page(self, subscription: Subscription, page: Batch | None, more: bool, top: int) -> None:
         """Deliver old events; without a page, everything up to `top` is known or gone."""
-        if self._outbox.full:
+        if self._outbox.full or self._state.wire.paused:
             self._fall_behind(subscription)
             return
         expire(subscription, page.prev if page is not None else top, self._codec, self._outbox)

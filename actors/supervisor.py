@@ -29,11 +29,13 @@ log = structlog.get_logger("postroom.supervisor")
 class Child:
     """A child and what became of it. Outlives the supervisor."""
 
-    __slots__ = ("mailbox", "recent", "restarts", "spec")
+    __slots__ = ("ended", "mailbox", "recent", "restarts", "spec")
 
     def __init__(self, spec: ChildSpec, mailbox: Mailbox) -> None:
         self.spec = spec
         self.mailbox = mailbox
+        self.ended: Exit | None = None
+        """How its last life ended, until the supervisor has dealt with it."""
         self.restarts = 0
         """How often it was restarted in all."""
         self.recent: deque[float] | None = None
@@ -59,8 +61,12 @@ class Supervisor(LoopActor):
 
     def on_restart(self, failure: Exit) -> None:
         """Bring back the children that are down; those that live do not notice that their supervisor failed."""
-        for child in self._children.values():
-            if not child.mailbox.occupied:
+        for child in list(self._children.values()):
+            if child.mailbox.occupied:
+                continue
+            if child.ended is not None and not _wanted(child.spec, child.ended):
+                self._drop(child, child.ended)
+            else:
                 child.recent = None
                 self._start(child)
 
@@ -72,7 +78,12 @@ class Supervisor(LoopActor):
             return
         child = self._children[mailbox] = Child(message.spec, mailbox)
         own = self.mailbox
-        mailbox.monitor = lambda how: own.tell(ChildExited(mailbox, how))
+
+        def ended(how: Exit) -> None:
+            child.ended = how  # for a supervisor that follows this one
+            own.tell(ChildExited(mailbox, how))
+
+        mailbox.monitor = ended
         self._start(child)
 
     @handles(ChildExited)
@@ -83,11 +94,10 @@ class Supervisor(LoopActor):
         how = message.exit
         if how.cause is not None:
             self._log_failure(child, how)
-        wanted = child.spec.restart == "permanent" or (child.spec.restart == "transient" and how.cause is not None)
-        if self._stopping or not wanted:
-            self._drop(child, how if how.cause is not None and not self._stopping else None)
-        elif child.mailbox.occupied:
+        if child.mailbox.occupied:
             return  # the supervisor before this one failed, and on_restart() has brought the child back already
+        if self._stopping or not _wanted(child.spec, how):
+            self._drop(child, how)
         elif self._too_often(child):
             self._give_up(child, how)
         else:
@@ -113,6 +123,7 @@ class Supervisor(LoopActor):
             self.stop()
 
     def _start(self, child: Child) -> None:
+        child.ended = None
         try:
             child.spec.start(child.mailbox)
         except BaseException as error:  # an actor's constructor may raise anything: it is that one child's failure
@@ -161,11 +172,11 @@ class Supervisor(LoopActor):
             raise Escalation(spec.name, spec.intensity, spec.within_s)
         self._drop(child, how)
 
-    def _drop(self, child: Child, given_up: Exit | None) -> None:
+    def _drop(self, child: Child, how: Exit | None) -> None:
         del self._children[child.mailbox]
         child.mailbox.close()
-        if given_up is not None and child.spec.on_give_up is not None:
-            child.spec.on_give_up(given_up)
+        if how is not None and how.cause is not None and not self._stopping and child.spec.on_give_up is not None:
+            child.spec.on_give_up(how)
         if self._stopping and not self._children:
             self.stop()
 
@@ -201,6 +212,11 @@ class SupervisorStart:
 
     def __call__(self, mailbox: Mailbox) -> None:
         Supervisor.start(self._name, self.children, self._clock, mailbox=mailbox)
+
+
+def _wanted(spec: ChildSpec, how: Exit) -> bool:
+    """Tell whether a child whose life ended like this gets another one."""
+    return spec.restart == "permanent" or (spec.restart == "transient" and how.cause is not None)
 
 
 def _places(error: BaseException | None) -> str:

@@ -40,6 +40,8 @@ __all__ = ["Addresses", "Plugin", "Router", "StartError", "run"]
 
 log = structlog.get_logger("postroom.app")
 
+_SHUTDOWN_S = 5.0
+"""How long the actors may take to stop: they only finish what is in their mailboxes."""
 _OTHER_FILES = 100
 """Descriptors that are not clients: listeners, the API's requests, logs, plug-ins' files."""
 
@@ -159,7 +161,11 @@ class Router:
         self._authenticator.close()
         if self._root.occupied:
             self._root.tell(Shutdown())
-            await self._failed
+            try:
+                async with asyncio.timeout(_SHUTDOWN_S):
+                    await asyncio.shield(self._failed)
+            except TimeoutError:
+                log.error("actors_left", after_s=_SHUTDOWN_S)
         if len(self.ledger):
             log.error("subscriptions_left", count=len(self.ledger))
         if self._started:

@@ -42,7 +42,10 @@ class Gate:
 
     def __call__(self, connection: ServerConnection, request: Request) -> Response | None:
         """Return a response instead of a WebSocket, or None to go on (the library's `process_request`)."""
-        url = urlsplit(request.path)
+        try:
+            url = urlsplit(request.path)
+        except ValueError as error:
+            return _text(http.HTTPStatus.BAD_REQUEST, f"The path is not one: {error}.")
         if url.path == "/healthz":
             return _json(http.HTTPStatus.OK, {"status": "ok"})
         if url.path != PATH:

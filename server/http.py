@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
@@ -144,7 +145,7 @@ class Api:
         return _json(200 if readiness.ready else 503, body)
 
     async def _publish(self, request: web.Request) -> web.Response:
-        await self._identify(request)
+        await self._authorize(request)
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
@@ -168,14 +169,15 @@ class Api:
             raise flat[0]
         return _json(200, {"results": [_result(result) for result in flat]})
 
-    async def _identify(self, request: web.Request) -> Identity:
+    async def _authorize(self, request: web.Request) -> None:
+        """Let services and operators in (PROTOCOL, section 2): either role may publish here, to every room."""
         refusal = self._origins.refuse(request.headers.get("Origin"), request.headers.get("Host", ""))
         if refusal is not None:
             raise Refusal(ErrorCode.FORBIDDEN, refusal)
         token = bearer(request.headers.get("Authorization"))
         if token is None:
             if self._anonymous is not None:
-                return self._anonymous
+                return
             raise Refusal(
                 ErrorCode.UNAUTHENTICATED,
                 "send `Authorization: Bearer TOKEN`; `postroom token --role service` makes one",
@@ -183,12 +185,11 @@ class Api:
         identity = await self._authenticator.identify(token)
         if not identity.trusted:
             raise Refusal(ErrorCode.FORBIDDEN, f"role {identity.role} may not use this API; it takes service or admin")
-        return identity
 
     def _event(self, item: msgspec.Raw) -> PublishBody:
         try:
             event = self._decoder.decode(item)
-        except (msgspec.ValidationError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Refusal(ErrorCode.INVALID_EVENT, str(error)) from None
         if len(memoryview(item)) > self._message_bytes:
             raise Refusal(ErrorCode.TOO_LARGE, f"an event may have {self._message_bytes} bytes")
@@ -199,6 +200,11 @@ class Api:
         targets = [(event, room) for _, event in events for room in event.all_rooms]
         if not targets:
             return ()
+        if len(targets) > _MOST_UNDER_WAY:
+            raise Refusal(
+                ErrorCode.TOO_LARGE,
+                f"{len(targets)} events to publish, rooms counted; send up to {_MOST_UNDER_WAY} at once",
+            )
         if self._under_way + len(targets) > _MOST_UNDER_WAY:
             raise Refusal(
                 ErrorCode.BUSY,
@@ -264,7 +270,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except Refusal as refusal:
-        return _problem(_STATUS.get(refusal.code, 400), refusal.code, refusal.message)
+        return _problem(_STATUS.get(refusal.code, 400), refusal.code, refusal.message, refusal.retry_after_ms)
     except web.HTTPNotFound:
         return _problem(404, ErrorCode.NOT_FOUND, f"there is no {request.path}")
     except web.HTTPException as error:
@@ -274,7 +280,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return _problem(500, ErrorCode.INTERNAL, "the router failed while it handled this; its log says more")
 
 
-def _problem(status: int, code: ErrorCode, detail: str) -> web.Response:
+def _problem(status: int, code: ErrorCode, detail: str, retry_after_ms: int | None = None) -> web.Response:
     body = {
         "type": f"urn:postroom:error:{code}",
         "title": str(code).replace("_", " "),
@@ -287,7 +293,7 @@ def _problem(status: int, code: ErrorCode, detail: str) -> web.Response:
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
-        response.headers["Retry-After"] = str(_RETRY_S)
+        response.headers["Retry-After"] = str(_RETRY_S if retry_after_ms is None else math.ceil(retry_after_ms / 1000))
     return response
 
 

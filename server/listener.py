@@ -182,8 +182,8 @@ class Listener:
             while True:
                 frame = await connection.recv()
                 if not isinstance(frame, str):
-                    await connection.close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames")
-                    return
+                    wire.close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames")
+                    continue
                 wire.begin()
                 mailbox.tell(Frame(frame))
                 if wire.busy:

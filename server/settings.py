@@ -316,6 +316,12 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
     if settings.port == settings.api_port != 0 and settings.host == settings.api_host:
         message = f"{settings.api_port} is the port of the WebSocket listener already; choose another"
         raise SettingsError("api_port", sources["api_port"], message)
+    if settings.heartbeat_s < settings.pong_timeout_s:
+        message = (
+            f"{settings.heartbeat_s:g} s is less than pong_timeout_s = {settings.pong_timeout_s:g} s: "
+            "the next ping would come before the last one may be answered"
+        )
+        raise SettingsError("heartbeat_s", sources["heartbeat_s"], message)
     if settings.outbox_bytes < settings.message_bytes:
         message = f"{settings.outbox_bytes} cannot hold one message of message_bytes = {settings.message_bytes}"
         raise SettingsError("outbox_bytes", sources["outbox_bytes"], message)

@@ -85,9 +85,9 @@ class GuardedConnection(ServerConnection):
         super().pause_writing()
         if self.wire is not None:
             self.wire.paused = True
-            self.loop.call_soon(self.wire.look_again)  # runs after the loop has done I/O once more
+            self.loop.call_soon(self.wire.look_again)
         self._paused_at = self.transport.get_write_buffer_size()
-        self._watch_stall()
+        self.loop.call_soon(self._watch_stall)  # after the loop has done I/O once more: the kernel takes some of it
 
     def resume_writing(self) -> None:
         """The client has caught up."""
@@ -121,6 +121,8 @@ class GuardedConnection(ServerConnection):
         return not self.heard and not self.paused and not self.recv_messages.paused
 
     def _watch_stall(self) -> None:
+        if not self.paused or self._stall_timer is not None:
+            return
         self._stall_timer = self.loop.call_later(self.stall_s, self._check_stall, self._unread())
 
     def _unread(self) -> int:
@@ -141,6 +143,7 @@ class GuardedConnection(ServerConnection):
             self.stalled = True
             self.cut()
         else:
+            self._stall_timer = None
             self._watch_stall()
 
     def _stop_stall_timer(self) -> None:

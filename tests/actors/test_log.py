@@ -189,6 +189,7 @@ async def test_the_memory_log_forgets_the_room_that_retired_longest_ago() -> Non
     epochs = {}
     for room in ("team:1", "team:2", "team:3"):
         epochs[room] = (await record_of(log, room)).epoch
+        await append(log, "a", room=room)
     for room in ("team:1", "team:2", "team:3"):
         log.release(room)
     assert [log.known(room) for room in epochs] == [False, True, True]

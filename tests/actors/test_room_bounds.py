@@ -222,7 +222,18 @@ async def test_a_room_that_is_published_to_does_not_retire(house: House) -> None
     assert house.directory.room(ROOM) is room
 
 
+async def test_a_room_where_nothing_ever_happened_retires_at_once(house: House) -> None:
+    """And is forgotten: whoever may open rooms cannot push out those that hold something."""
+    house.subscribe(ROOM, Ear(), "c1")
+    await settled()
+    house.directory.room(ROOM).tell(Detach("c1"))
+    await house.clock.advance(IDLE_S / 2)
+    assert len(house.directory) == 0
+    assert not house.directory.known(ROOM)
+
+
 async def test_the_wait_begins_when_the_last_one_leaves(house: House) -> None:
+    await fill(house, 1)
     house.subscribe(ROOM, Ear(), "c1")
     await house.clock.advance(2 * IDLE_S)
     house.directory.room(ROOM).tell(Detach("c1"))

@@ -15,6 +15,7 @@ from actors.codec import BadMessage
 from actors.commands import Position
 from actors.errors import ErrorCode
 from server.protocols.native import SUBPROTOCOL, NativeCodec
+from tests.actors.making import an_event
 
 CODEC = NativeCodec()
 ROOM = "session:1"
