@@ -13,6 +13,7 @@ from .identity import is_room_name
 
 __all__ = [
     "MOST_HISTORY",
+    "MOST_KINDS",
     "Ack",
     "Client",
     "Command",

@@ -37,9 +37,9 @@ from .messages import (
     Writable,
 )
 from .ports import ConnectionPorts
-from .state import time_text
 from .streams import Streams, leave_all
 from .throttle import BadMessageCount
+from .times import seconds_text
 
 __all__ = ["Connection"]
 
@@ -92,7 +92,6 @@ class Connection(LoopActor):
 
     def _answer_failed(self, message: Any) -> None:
         for command in self._failed_commands(message):
-            self._settled(command)
             if isinstance(command, commands.Subscribe):
                 self._state.pending.pop(command.room, None)
             if isinstance(command, commands.Hello) and not self._state.welcomed:
@@ -103,7 +102,8 @@ class Connection(LoopActor):
     def _failed_commands(self, message: Any) -> list[commands.Command]:
         if isinstance(message, Frame):
             try:
-                return list(self._codec.decode(message.text))
+                under_way = self._state.publishing.values()  # these were told on, and get their answers from there
+                return [command for command in self._codec.decode(message.text) if command not in under_way]
             except Exception:  # the very decoding may be what failed
                 return [commands.Ping()]
         if isinstance(message, Authenticated):
@@ -116,7 +116,7 @@ class Connection(LoopActor):
         if isinstance(message, replies.State | replies.History | replies.Presence):
             return [commands.Ping(id=message.id)]
         if isinstance(message, Published | Refused) and isinstance(message.tag, commands.Command):
-            return [message.tag]
+            return [message.tag] if self._settled(message.tag) else []
         return []
 
     def on_failure(self, *_exc_info: object) -> None:
@@ -151,7 +151,7 @@ class Connection(LoopActor):
         elif state.identity is None or state.identity.expires_at != message.about:
             return  # the token was refreshed meanwhile
         elif message.what == "token_expiring":
-            self._send(replies.Notice(code="token_expiring", expires_at=_time_text(message.about)))
+            self._send(replies.Notice(code="token_expiring", expires_at=seconds_text(message.about)))
             self._deadlines.grace(message.about)
         else:
             self._close(CloseCode.TOKEN_EXPIRED, "token_expired")
@@ -196,7 +196,7 @@ class Connection(LoopActor):
             elif isinstance(command, commands.Refresh):
                 self._authenticate(command, command.token)
             elif isinstance(command, commands.Ping):
-                self._send(replies.Pong(id=command.id, time=_time_text(self._ports.clock.time())))
+                self._send(replies.Pong(id=command.id, time=seconds_text(self._ports.clock.time())))
             else:
                 self._desk.take(command, identity)
         except Refusal as refusal:
@@ -337,7 +337,7 @@ class Connection(LoopActor):
             if not subscription.by_owner and not outcome.may_subscribe(room):
                 self._leave(room)
                 self._send(replies.Revoked(room=room, reason="the new token does not allow it"))
-        expires_at = None if outcome.expires_at is None else _time_text(outcome.expires_at)
+        expires_at = None if outcome.expires_at is None else seconds_text(outcome.expires_at)
         self._send(replies.Refreshed(id=command.id, expires_at=expires_at))
         self._deadlines.token(outcome)
 
@@ -359,18 +359,7 @@ class Connection(LoopActor):
             subscription.room_mailbox.tell(Detach(state.id))  # a refresh with fewer rights came between
             self._send_error(tag.id, Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {room}"))
             return
-        self._send(
-            replies.Subscribed(
-                id=tag.id,
-                room=room,
-                epoch=where.epoch,
-                offset=where.offset,
-                recovery=where.recovery,
-                replay=where.replay,
-                missing=where.missing,
-                state=where.state,
-            )
-        )
+        self._send(replies.Subscribed(id=tag.id, room=room, **msgspec.structs.asdict(where)))
         state.subscriptions[room] = subscription
         self._streams.begin(message)
 
@@ -398,8 +387,8 @@ class Connection(LoopActor):
             self._send_error(tag.id, message.refusal)
 
     def _settled(self, command: commands.Command) -> bool:
-        """Count a publish as dealt with; return whether this is its first answer: a failure may make one come twice."""
-        if not isinstance(command, commands.Publish):
+        """Count an event as dealt with; return whether this is its first answer: a failure may make one come twice."""
+        if not isinstance(command, commands.Publish | commands.Ack):
             return True
         if self._state.publishing.pop(id(command), None) is None:
             return False
@@ -486,7 +475,3 @@ def _failed() -> Refusal:
         ErrorCode.INTERNAL,
         "the router failed while it handled this and has repaired itself; whether it took effect is unknown",
     )
-
-
-def _time_text(seconds: float) -> str:
-    return time_text(int(seconds * 1000))

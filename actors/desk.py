@@ -80,8 +80,7 @@ class Desk:
     def _publish(self, command: commands.Publish, identity: Identity) -> None:
         if not identity.may_publish(command.room):
             raise Refusal(ErrorCode.FORBIDDEN, f"this token may not publish to {command.room}")
-        self._state.wire.begin()
-        self._state.publishing[id(command)] = command
+        self._begin(command)
         self._ports.source.tell(
             Publish(
                 rooms=(command.room,),
@@ -105,6 +104,11 @@ class Desk:
             self._allow_reading(command.room, identity)
         message = Acknowledge(command.event_id, identity, reply_to=self._state.mailbox, tag=command)
         self._tell_known_room(command.room, message)
+        self._begin(command)
+
+    def _begin(self, command: commands.Publish | commands.Ack) -> None:
+        self._state.wire.begin()
+        self._state.publishing[id(command)] = command
 
     def _join(self, room: str, message: Subscribe) -> None:
         mailbox = self._state.pending[room] = self._ports.directory.room(room)

@@ -12,7 +12,7 @@ from .identity import Identity
 from .ledger import ConnectionState
 from .messages import Joined, Refused
 from .ports import ConnectionLimits
-from .state import time_text
+from .times import seconds_text
 
 __all__ = ["Greeting", "HelloRoom"]
 
@@ -77,7 +77,7 @@ class Greeting:
             role=self._identity.role,
             protocol=1,
             heartbeat_s=limits.heartbeat_s,
-            expires_at=None if expires_at is None else time_text(int(expires_at * 1000)),
+            expires_at=None if expires_at is None else seconds_text(expires_at),
             limits={
                 "message_bytes": limits.message_bytes,
                 "rooms": limits.rooms,

@@ -12,7 +12,7 @@ from .mailbox import Mailbox
 
 if TYPE_CHECKING:
     from .codec import Codec, Wire
-    from .commands import Command, Hello, Publish
+    from .commands import Ack, Command, Hello, Publish
     from .outbox import Outbox
 
 __all__ = ["ConnectionState", "Ledger", "Subscription"]
@@ -114,8 +114,8 @@ class ConnectionState:
         self.subscriptions: dict[str, Subscription] = {}
         self.closed = False
         """Whether the router closes the socket: what still comes in is not obeyed."""
-        self.publishing: dict[int, Publish] = {}
-        """Publishes that are under way, by identity: their data cannot be hashed."""
+        self.publishing: dict[int, Publish | Ack] = {}
+        """Publishes and acknowledgements that are under way, by identity: data cannot be hashed."""
         self.pending: dict[str, Mailbox] = {}
         """Rooms that were asked to let the connection in and have not answered yet."""
 

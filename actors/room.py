@@ -12,13 +12,12 @@ import msgspec
 import structlog
 from pykka._envelope import Envelope
 
-from . import commands, replies
+from .acceptance import Acceptance
 from .batch import Batch
 from .clock import Clock
 from .errors import ErrorCode, Refusal
-from .estimates import with_estimates
-from .events import ACKNOWLEDGEMENT, ALERT_ACKNOWLEDGED, Draft, Event, decode_data
-from .history import History, first_within
+from .events import ACKNOWLEDGEMENT, ALERT_ACKNOWLEDGED, Draft, Event
+from .history import History
 from .ledger import Ledger, Subscription
 from .log import EventLog, RoomRecord
 from .loop import LoopActor, handles
@@ -40,8 +39,9 @@ from .messages import (
     Subscribe,
     Sweep,
 )
+from .questions import RoomFacts, answer
 from .replies import Missing, RoomJoined
-from .state import DEFAULT_KEY, RoomState
+from .state import RoomState
 
 __all__ = ["Retiring", "Room", "RoomLimits", "RoomPorts"]
 
@@ -50,7 +50,6 @@ log = structlog.get_logger("postroom.room")
 _SNAPSHOT_EVERY = 256
 _TRIM_SLACK = 128  # a busy room trims, and writes its state, once in so many events
 _FAN_OUT_BYTES = 128 * 1024
-_ANSWER_BYTES = 128 * 1024
 """Data in one answer to `history`: a client that asks for 300 large events gets the first of them, and `more`."""
 
 
@@ -107,7 +106,7 @@ class Room(LoopActor):
         for event in record.events:
             if event.offset > record.state_offset:
                 self._state.fold(event)
-        self._judge_by_state()
+        self._acceptance = Acceptance(name, self._state)
         self._in_flight = 0
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
@@ -117,11 +116,6 @@ class Room(LoopActor):
         self._fresh_bytes = 0
         self._quiet_since = ports.clock.monotonic()
         self._swept = False
-
-    def _judge_by_state(self) -> None:
-        """Judge the next event by what is committed; what is accepted after it counts too, before its commit."""
-        self._ended = self._state.ended
-        self._progress = {key: (self._state.progress_ms[key], data) for key, data in self._state.progress.items()}
 
     def on_start(self) -> None:
         """Send every subscriber that the ledger names on from its cursor: there are some if this room failed before."""
@@ -176,19 +170,13 @@ class Room(LoopActor):
                 waiting.append(message)
                 return
             self._uncommitted[draft.id] = []
-        if (draft.ack or draft.kind == "progress") and self._state.full:
-            refusal = self._state_full(draft)
-            if refusal is not None:
-                self._refuse(message, refusal)
-                return
-        if draft.kind == "progress":
-            if self._ended:
-                self._refuse(message, self._session_ended())
-                return
-            message = message._replace(draft=self._estimate(draft))
-        elif draft.kind == "session":
-            self._ended = decode_data(draft.data)["status"] != "started"
-            self._progress = {}
+        try:
+            accepted = self._acceptance.accept(draft)
+        except Refusal as refusal:
+            self._refuse(message, refusal)
+            return
+        if accepted is not draft:
+            message = message._replace(draft=accepted)
         self._commit(message)
 
     def _commit(self, append: Append) -> None:
@@ -216,7 +204,7 @@ class Room(LoopActor):
     @handles(AppendFailed)
     def _append_failed(self, message: AppendFailed) -> None:
         self._in_flight = max(0, self._in_flight - 1)
-        self._judge_by_state()
+        self._acceptance.judge_by_state()
         self._refuse(message.append, message.refusal)
 
     @handles(Acknowledge)
@@ -274,28 +262,6 @@ class Room(LoopActor):
         append.reply_to.tell(Refused(append.tag, refusal))
         for again in self._uncommitted.pop(append.draft.id, ()) if append.named else ():
             again.reply_to.tell(Refused(again.tag, refusal))
-
-    def _state_full(self, draft: Draft) -> Refusal | None:
-        if draft.kind == "progress" and (draft.key or DEFAULT_KEY) in self._state.progress:
-            return None  # it takes the place of the value before
-        return Refusal(
-            ErrorCode.TOO_LARGE,
-            f"the state of {self._name} is full: it holds {len(self._state.alerts)} unacknowledged alerts and progress "
-            f"of {len(self._state.progress)} keys; acknowledge alerts, use fewer keys, or start the session again",
-        )
-
-    def _session_ended(self) -> Refusal:
-        return Refusal(
-            ErrorCode.SESSION_ENDED,
-            f"{self._name} has ended and takes no more progress; publish session 'started' to open a new run",
-        )
-
-    def _estimate(self, draft: Draft) -> Draft:
-        key = draft.key or DEFAULT_KEY
-        before_ms, before = self._progress.get(key, (draft.time_ms, None))
-        data = with_estimates(decode_data(draft.data), before, (draft.time_ms - before_ms) / 1000)
-        self._progress[key] = (draft.time_ms, data)
-        return msgspec.structs.replace(draft, data=msgspec.Raw(msgspec.json.encode(data)))
 
     # --- subscribers
 
@@ -376,29 +342,10 @@ class Room(LoopActor):
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not read {self._name}")
             message.reply_to.tell(Refused(command, refusal))
         else:
-            message.reply_to.tell(self._answer_query(command))
-
-    def _answer_query(self, command: commands.Command) -> replies.Reply:
-        if isinstance(command, commands.State):
-            return replies.State(
-                id=command.id, room=self._name, epoch=self._epoch, offset=self._top, state=self._state.view()
+            facts = RoomFacts(
+                self._name, self._epoch, self._top, self._state, self._history, self._subscribers.values()
             )
-        if isinstance(command, commands.Presence):
-            members = self._members()
-            return replies.Presence(
-                id=command.id,
-                room=self._name,
-                members=[{"user": user, "connections": count} for user, count in members.items()],
-                count=len(members),
-            )
-        assert isinstance(command, commands.History)
-        if command.after is not None:
-            events = first_within(_ANSWER_BYTES, self._history.after(command.after, command.limit))
-            more = bool(events) and events[-1].offset < self._top
-        else:
-            events = first_within(_ANSWER_BYTES, reversed(self._history.before(command.before, command.limit)))[::-1]
-            more = bool(events) and events[0].prev > self._history.first_prev(self._top)
-        return replies.History(id=command.id, room=self._name, epoch=self._epoch, events=tuple(events), more=more)
+            message.reply_to.tell(answer(command, facts))
 
     def _revoke_former_owners(self) -> None:
         """Let go of those who are here as the session's owner and are not any more."""
@@ -408,12 +355,6 @@ class Room(LoopActor):
                 self._fan_out()  # what came while it was theirs
             each.mailbox.tell(Revoke(self._name, "the session has another owner"))
             self._detach(Detach(each.connection))
-
-    def _members(self) -> dict[str, int]:
-        members: dict[str, int] = {}
-        for subscription in self._subscribers.values():
-            members[subscription.user] = members.get(subscription.user, 0) + 1
-        return members
 
     # --- bounds
 

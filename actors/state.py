@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from .events import ALERT_ACKNOWLEDGED, Draft, Event, decode_data
+from .times import time_text
 
-__all__ = ["DEFAULT_KEY", "RoomState", "time_text"]
+__all__ = ["DEFAULT_KEY", "RoomState"]
 
 _MOST_BYTES = 128 * 1024
 _MOST_KINDS = 100
@@ -18,17 +17,6 @@ _OVERHEAD_BYTES = 200  # of a value's key, its time and the fields that the rout
 
 DEFAULT_KEY = "default"
 """Where the progress of a publisher that sets no `key` stands in the state."""
-
-
-def time_text(time_ms: int) -> str:
-    """Write Unix milliseconds as RFC 3339 in UTC, to the millisecond."""
-    seconds, ms = divmod(time_ms, 1000)
-    return f"{_second_text(seconds)}.{ms:03d}Z"
-
-
-@lru_cache(maxsize=8)
-def _second_text(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class RoomState(msgspec.Struct, omit_defaults=True):

@@ -12,7 +12,7 @@ from actors import commands, replies
 from actors.codec import BadMessage
 from actors.errors import ErrorCode
 from actors.events import Event
-from actors.state import time_text
+from actors.times import time_text
 
 __all__ = ["SUBPROTOCOL", "NativeCodec"]
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.events import Event
-from actors.state import RoomState, time_text
+from actors.state import RoomState
+from actors.times import time_text
 
 from .making import TIME_MS, an_event
 
