@@ -7,9 +7,12 @@ import msgspec
 from .errors import ErrorCode, Refusal
 from .estimates import with_estimates
 from .events import Draft, decode_data
-from .state import DEFAULT_KEY, RoomState
+from .state import DEFAULT_KEY, RoomState, is_full, resize, size
 
 __all__ = ["Acceptance"]
+
+_SMALL_BYTES = 1024
+"""A value up to this size always takes the place of the one before; what a job says grows a little as it goes on."""
 
 
 class Acceptance:
@@ -30,6 +33,7 @@ class Acceptance:
         state = self._state
         self._ended = state.ended
         self._progress = {key: (state.progress_ms[key], data) for key, data in state.progress.items()}
+        self._sizes = dict(state.sizes)
 
     def accept(self, draft: Draft) -> Draft:
         """Return the draft that is to be committed.
@@ -38,12 +42,13 @@ class Acceptance:
             Refusal: `session_ended`, or `too_large` where the room's state is full.
         """
         if draft.kind == "progress":
-            return self._accept_progress(draft)
-        if draft.kind == "session":
+            draft = self._accept_progress(draft)
+        elif draft.kind == "session":
             self._ended = decode_data(draft.data)["status"] != "started"
             self._progress = {}
-        elif draft.ack and self._state.full:
+        elif draft.ack and is_full(self._sizes):
             raise self._full()
+        resize(self._sizes, draft)
         return draft
 
     def _accept_progress(self, draft: Draft) -> Draft:
@@ -53,16 +58,22 @@ class Acceptance:
                 f"{self._room} has ended and takes no more progress; publish session 'started' to open a new run",
             )
         key = draft.key or DEFAULT_KEY
-        if key not in self._progress and self._state.full:
+        if is_full(self._sizes) and not self._replaces(key, draft):
             raise self._full()
         before_ms, before = self._progress.get(key, (draft.time_ms, None))
         data = with_estimates(decode_data(draft.data), before, (draft.time_ms - before_ms) / 1000)
         self._progress[key] = (draft.time_ms, data)
         return msgspec.structs.replace(draft, data=msgspec.Raw(msgspec.json.encode(data)))
 
+    def _replaces(self, key: str, draft: Draft) -> bool:
+        """Tell whether a value takes the place of the one before: many small ones may not become large ones."""
+        before = self._sizes.get(f"progress {key}")
+        return before is not None and size(draft) <= max(before, _SMALL_BYTES)
+
     def _full(self) -> Refusal:
+        alerts = sum(name.startswith("alert ") for name in self._sizes)
         return Refusal(
             ErrorCode.TOO_LARGE,
-            f"the state of {self._room} is full: it holds {len(self._state.alerts)} unacknowledged alerts and progress "
-            f"of {len(self._state.progress)} keys; acknowledge alerts, use fewer keys, or start the session again",
+            f"the state of {self._room} is full: it holds {alerts} unacknowledged alerts and progress "
+            f"of {len(self._sizes) - alerts} keys; acknowledge alerts, use fewer keys and smaller values, or start the session again",
         )

@@ -98,6 +98,7 @@ class Connection(LoopActor):
                 self._state.hello = self._state.identity = None
                 self._obey_waiting()
             self._send_error(command.id, _failed())
+            self._settle(command)
 
     def _failed_commands(self, message: Any) -> list[commands.Command]:
         if isinstance(message, Frame):
@@ -116,7 +117,7 @@ class Connection(LoopActor):
         if isinstance(message, replies.State | replies.History | replies.Presence):
             return [commands.Ping(id=message.id)]
         if isinstance(message, Published | Refused) and isinstance(message.tag, commands.Command):
-            return [message.tag] if self._settled(message.tag) else []
+            return [message.tag] if self._unsettled(message.tag) else []
         return []
 
     def on_failure(self, *_exc_info: object) -> None:
@@ -261,7 +262,8 @@ class Connection(LoopActor):
         if isinstance(outcome, Refusal):
             self._send_error(hello.id, outcome)
             if outcome.code.temporary:
-                self._state.hello = None  # it may say hello again
+                self._state.hello = None  # it may say hello again, in time
+                self._deadlines.hello()
                 self._obey_waiting()
             else:
                 expired = outcome.code is ErrorCode.TOKEN_EXPIRED
@@ -366,12 +368,13 @@ class Connection(LoopActor):
     @handles(Published)
     def _published(self, message: Published) -> None:
         command, receipt = message
-        if not self._settled(command) or command.id is None:
+        if not self._unsettled(command):
             return
-        if isinstance(command, commands.Ack):
+        if command.id is not None and isinstance(command, commands.Ack):
             self._send(replies.Acknowledged(id=command.id, room=command.room, event_id=command.event_id))
-        else:
+        elif command.id is not None:
             self._send(replies.Published(id=command.id, **receipt._asdict()))
+        self._settle(command)
 
     @handles(Refused)
     def _refused(self, message: Refused) -> None:
@@ -383,17 +386,18 @@ class Connection(LoopActor):
             return
         if isinstance(tag, commands.Subscribe):
             self._state.pending.pop(tag.room, None)
-        if self._settled(tag):
+        if self._unsettled(tag):
             self._send_error(tag.id, message.refusal)
+            self._settle(tag)
 
-    def _settled(self, command: commands.Command) -> bool:
-        """Count an event as dealt with; return whether this is its first answer: a failure may make one come twice."""
-        if not isinstance(command, commands.Publish | commands.Ack):
-            return True
-        if self._state.publishing.pop(id(command), None) is None:
-            return False
-        self._wire.done()
-        return True
+    def _unsettled(self, command: commands.Command) -> bool:
+        """Return whether a command has not been answered: a failure may make the answer to an event come twice."""
+        return not isinstance(command, commands.Publish | commands.Ack) or id(command) in self._state.publishing
+
+    def _settle(self, command: commands.Command) -> None:
+        """Count an event as dealt with: it is answered."""
+        if self._state.publishing.pop(id(command), None) is not None:
+            self._wire.done()
 
     @handles(replies.State, replies.History, replies.Presence)
     def _send(self, reply: replies.Reply) -> None:

@@ -59,6 +59,9 @@ class EventLog(Protocol):
         """Tell whether the log has a record of `room`."""
 
 
+_OVERHEAD_BYTES = 400  # of an event beside its data, in CPython
+
+
 class _Shelf:
     __slots__ = ("epoch", "events", "state", "state_offset", "top")
 
@@ -76,19 +79,23 @@ class MemoryLog:
     Args:
         retired_rooms: How many retired rooms are remembered; past that the one retired longest ago is forgotten, and
             comes back empty under a new epoch.
+        retired_bytes: About how many bytes they may take together; past that likewise.
     """
 
-    def __init__(self, *, retired_rooms: int = 10_000) -> None:
+    def __init__(self, *, retired_rooms: int = 10_000, retired_bytes: int = 256 * 1024 * 1024) -> None:
         self._shelves: dict[str, _Shelf] = {}
-        self._retired: dict[str, None] = {}
+        self._retired: dict[str, int] = {}
+        """Retired rooms, longest ago first, to the bytes that they take."""
         self._retired_rooms = retired_rooms
+        self._retired_bytes = retired_bytes
+        self._bytes = 0
 
     def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
         """Read a room's record; `ready` is called before this returns."""
         shelf = self._shelves.get(room)
         if shelf is None:
             shelf = self._shelves[room] = _Shelf()
-        self._retired.pop(room, None)
+        self._bytes -= self._retired.pop(room, 0)
         ready(RoomRecord(shelf.epoch, shelf.top, tuple(shelf.events), shelf.state, shelf.state_offset))
 
     def append(self, room: str, append: Append, to: Target) -> None:
@@ -114,13 +121,15 @@ class MemoryLog:
 
     def release(self, room: str) -> None:
         """Remember the room among the retired ones."""
-        if not self._shelves[room].top:  # nothing ever happened in it: it may not push out one where something did
+        shelf = self._shelves[room]
+        if not shelf.top:  # nothing ever happened in it: it may not push out one where something did
             del self._shelves[room]
             return
-        self._retired[room] = None
-        while len(self._retired) > self._retired_rooms:
+        self._retired[room] = sum(len(memoryview(event.draft.data)) + _OVERHEAD_BYTES for event in shelf.events)
+        self._bytes += self._retired[room]
+        while len(self._retired) > self._retired_rooms or self._bytes > self._retired_bytes:
             forgotten = next(iter(self._retired))
-            del self._retired[forgotten]
+            self._bytes -= self._retired.pop(forgotten)
             del self._shelves[forgotten]
 
     def known(self, room: str) -> bool:

@@ -119,6 +119,7 @@ class Room(LoopActor):
 
     def on_start(self) -> None:
         """Send every subscriber that the ledger names on from its cursor: there are some if this room failed before."""
+        self._keep_within_bounds(slack=0)  # a room that was retired has grown old
         self._revoke_former_owners()
         for subscription in self._subscribers.values():
             self._go_on(subscription, subscription.cursor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from .events import ALERT_ACKNOWLEDGED, Draft, Event, decode_data
 from .times import time_text
 
-__all__ = ["DEFAULT_KEY", "RoomState"]
+__all__ = ["DEFAULT_KEY", "RoomState", "is_full", "resize", "size"]
 
 _MOST_BYTES = 128 * 1024
 _MOST_KINDS = 100
@@ -17,6 +18,25 @@ _OVERHEAD_BYTES = 200  # of a value's key, its time and the fields that the rout
 
 DEFAULT_KEY = "default"
 """Where the progress of a publisher that sets no `key` stands in the state."""
+
+
+def is_full(sizes: Mapping[str, int]) -> bool:
+    """Tell whether a state of these sizes takes no more alerts and progress keys."""
+    return sum(sizes.values()) > _MOST_BYTES
+
+
+def resize(sizes: dict[str, int], draft: Draft) -> None:
+    """Count in what a draft adds to a state, replaces in it or takes out of it; `sizes` as in `RoomState`."""
+    if draft.kind == "progress":
+        sizes[f"progress {draft.key or DEFAULT_KEY}"] = size(draft)
+    elif draft.kind == "session":
+        if decode_data(draft.data)["status"] == "started":
+            for name in [name for name in sizes if name.startswith("progress ")]:
+                del sizes[name]
+    elif draft.kind == "alert" and draft.ack:
+        sizes[f"alert {draft.id}"] = size(draft)
+    elif draft.kind == ALERT_ACKNOWLEDGED:
+        sizes.pop(f"alert {decode_data(draft.data)['event_id']}", None)
 
 
 class RoomState(msgspec.Struct, omit_defaults=True):
@@ -47,19 +67,19 @@ class RoomState(msgspec.Struct, omit_defaults=True):
     @property
     def full(self) -> bool:
         """Whether it takes no more alerts and progress keys: everyone who joins gets all of it in one answer."""
-        return sum(self.sizes.values()) > _MOST_BYTES
+        return is_full(self.sizes)
 
     def fold(self, event: Event) -> None:
         """Take one event in. Events come in the order of their offsets, each once."""
         draft = event.draft
         self.last_event_ms = draft.time_ms
+        resize(self.sizes, draft)
         kind = draft.kind if draft.kind in self.counts or len(self.counts) < _MOST_KINDS else "other"
         self.counts[kind] = self.counts.get(kind, 0) + 1
         if draft.kind == "progress":
             key = draft.key or DEFAULT_KEY
             self.progress[key] = decode_data(draft.data)
             self.progress_ms[key] = draft.time_ms
-            self.sizes[f"progress {key}"] = _size(draft)
         elif draft.kind == "session":
             self._fold_session(draft, decode_data(draft.data))
         elif draft.kind == "alert" and draft.ack:
@@ -69,11 +89,8 @@ class RoomState(msgspec.Struct, omit_defaults=True):
                 "offset": event.offset,
                 "time": time_text(draft.time_ms),
             }
-            self.sizes[f"alert {draft.id}"] = _size(draft)
         elif draft.kind == ALERT_ACKNOWLEDGED:
-            event_id = decode_data(draft.data)["event_id"]
-            self.alerts.pop(event_id, None)
-            self.sizes.pop(f"alert {event_id}", None)
+            self.alerts.pop(decode_data(draft.data)["event_id"], None)
 
     def _fold_session(self, draft: Draft, data: dict[str, Any]) -> None:
         self.status = data["status"]
@@ -81,7 +98,6 @@ class RoomState(msgspec.Struct, omit_defaults=True):
         if data["status"] == "started":
             self.started_ms, self.ended_ms = draft.time_ms, None
             self.progress, self.progress_ms = {}, {}
-            self.sizes = {name: size for name, size in self.sizes.items() if name.startswith("alert ")}
         else:
             self.ended_ms = draft.time_ms
 
@@ -102,5 +118,6 @@ class RoomState(msgspec.Struct, omit_defaults=True):
         return view
 
 
-def _size(draft: Draft) -> int:
+def size(draft: Draft) -> int:
+    """Return about how many bytes a draft takes in a state."""
     return len(memoryview(draft.data)) + _OVERHEAD_BYTES

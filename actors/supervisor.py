@@ -65,6 +65,8 @@ class Supervisor(LoopActor):
             if child.mailbox.occupied:
                 continue
             if child.ended is not None and not _wanted(child.spec, child.ended):
+                if child.ended.cause is not None:
+                    self._log_failure(child, child.ended)
                 self._drop(child, child.ended)
             else:
                 child.recent = None

@@ -40,6 +40,8 @@ __all__ = ["Addresses", "Plugin", "Router", "StartError", "run"]
 
 log = structlog.get_logger("postroom.app")
 
+_PATIENCE_S = 5.0
+"""How long a plug-in may take before the log says that it is waited for."""
 _SHUTDOWN_S = 5.0
 """How long the actors may take to stop: they only finish what is in their mailboxes."""
 _OTHER_FILES = 100
@@ -220,13 +222,34 @@ class Router:
 
     async def _call_plugins(self) -> None:
         for plugin in self._plugins:
+            name = f"{plugin.__module__}:{plugin.__qualname__}" if hasattr(plugin, "__qualname__") else repr(plugin)
             try:
                 result = plugin(self)
                 if inspect.isawaitable(result):
-                    await result
-            except Exception as error:
-                name = f"{plugin.__module__}:{plugin.__qualname__}" if hasattr(plugin, "__qualname__") else repr(plugin)
+                    await _patiently(result, name)
+            except (Exception, SystemExit) as error:
                 raise StartError(f"plug-in {name} failed: {type(error).__name__}: {error}") from error
+
+
+async def _patiently(result: Awaitable[Any], plugin: str) -> None:
+    """Wait for an asynchronous plug-in; say so when it takes long, because the router is not ready before."""
+    task = asyncio.ensure_future(result)
+    try:
+        _, waiting = await asyncio.wait((task,), timeout=_PATIENCE_S)
+        if waiting:
+            log.warning("plugin_slow", plugin=plugin, waited_s=_PATIENCE_S)
+        await task
+    except asyncio.CancelledError:
+        if task.cancelled() and not _cancelling():
+            raise RuntimeError("it was cancelled") from None
+        task.cancel()
+        raise
+
+
+def _cancelling() -> bool:
+    """Tell whether this task is to end, as opposed to something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _connection_limits(settings: Settings) -> ConnectionLimits:
@@ -297,10 +320,17 @@ async def _run(settings: Settings, on_ready: Callable[[Addresses], None] | None,
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     router = Router(settings, plugins)
-    addresses = await router.start()
+    stopped = asyncio.ensure_future(stop.wait())
+    starting = asyncio.ensure_future(router.start())
+    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        return 0
+    addresses = starting.result()
     if on_ready is not None:
         on_ready(addresses)
-    stopped = asyncio.ensure_future(stop.wait())
     failed = asyncio.ensure_future(router.failed())
     await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
     if failed.done():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,8 @@ log = structlog.get_logger("postroom.http")
 
 _MOST_EVENTS = 1000
 _MOST_BYTES: Final = 8 * 1024 * 1024
+_MOST_BYTES_READ: Final = 64 * 1024 * 1024
+_BODY_S = 10.0
 _MOST_UNDER_WAY: Final = 20_000
 _RETRY_S = 1
 _STATUS = {
@@ -108,6 +111,7 @@ class Api:
         self._message_bytes = message_bytes
         self._readiness = readiness
         self._under_way = 0
+        self._reading = 0
         self._started = time.monotonic()
         self._decoder = msgspec.json.Decoder(PublishBody)
         self._runner: web.AppRunner | None = None
@@ -146,13 +150,7 @@ class Api:
 
     async def _publish(self, request: web.Request) -> web.Response:
         await self._authorize(request)
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise Refusal(
-                ErrorCode.TOO_LARGE, f"the body is over {_MOST_BYTES} bytes; send fewer events at once"
-            ) from None
-        items, single = _items(body)
+        items, single = _items(await self._read(request))
         results: dict[int, list[Receipt | Refusal]] = {}
         events: list[tuple[int, PublishBody]] = []
         for number, item in enumerate(items):
@@ -168,6 +166,25 @@ class Api:
         if single and len(flat) == 1 and isinstance(flat[0], Refusal):
             raise flat[0]
         return _json(200, {"results": [_result(result) for result in flat]})
+
+    async def _read(self, request: web.Request) -> bytes:
+        """Read a body, within a time and within the bytes that all bodies together may take."""
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise web.HTTPUnsupportedMediaType(reason="send the body as it is: content encodings are not taken")
+        size = min(request.content_length or _MOST_BYTES, _MOST_BYTES)
+        if self._reading + size > _MOST_BYTES_READ:
+            raise Refusal(ErrorCode.BUSY, "too many bodies are being read; send this one again in a while")
+        self._reading += size
+        try:
+            async with asyncio.timeout(_BODY_S):
+                return await request.read()
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(reason=f"the body did not come within {_BODY_S:g} s") from None
+        except web.HTTPRequestEntityTooLarge:
+            message = f"the body is over {_MOST_BYTES} bytes; send fewer events at once"
+            raise Refusal(ErrorCode.TOO_LARGE, message) from None
+        finally:
+            self._reading -= size
 
     async def _authorize(self, request: web.Request) -> None:
         """Let services and operators in (PROTOCOL, section 2): either role may publish here, to every room."""
@@ -273,6 +290,8 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return _problem(_STATUS.get(refusal.code, 400), refusal.code, refusal.message, refusal.retry_after_ms)
     except web.HTTPNotFound:
         return _problem(404, ErrorCode.NOT_FOUND, f"there is no {request.path}")
+    except ConnectionError:  # nobody is left to read this
+        return _problem(400, ErrorCode.BAD_MESSAGE, "the client hung up")
     except web.HTTPException as error:
         return _problem(error.status, ErrorCode.BAD_MESSAGE, error.reason)
     except Exception:

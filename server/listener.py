@@ -72,7 +72,7 @@ class Listener:
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._all_closed: asyncio.Future[None] | None = None
-        self._handshakes: set[GuardedConnection] = set()
+        self._handshakes: dict[GuardedConnection, None] = {}
         self._heartbeat: Heartbeat | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -112,12 +112,12 @@ class Listener:
 
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 super().connection_made(transport)
-                listener._handshakes.add(self)
+                listener._handshakes[self] = None
                 if len(listener._handshakes) > listener._settings.max_handshakes:
-                    self.transport.abort()
+                    next(iter(listener._handshakes)).cut()  # the oldest: a newcomer must get in past those that dawdle
 
             def connection_lost(self, exc: Exception | None) -> None:
-                listener._handshakes.discard(self)
+                listener._handshakes.pop(self, None)
                 super().connection_lost(exc)
 
         return Guarded
@@ -127,7 +127,7 @@ class Listener:
         assert isinstance(connection, GuardedConnection)
         state = self._open(connection)
         address = connection.remote_address[0] if connection.remote_address else ""
-        self._handshakes.discard(connection)
+        self._handshakes.pop(connection, None)
         connection.forget_request()
         refusal = self._registry.refuse(address)
         if refusal is not None:
@@ -201,6 +201,7 @@ class Listener:
             code=connection.close_code if sent is None else sent.code,
             by="router" if sent is not None or (wire is not None and wire.cut) else "client",
             stalled=connection.stalled or None,
+            flooded=connection.flooded or None,
             clean=protocol.close_rcvd is not None,
         )
 

@@ -11,13 +11,14 @@ import contextlib
 import socket
 import sys
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 
 from actors.mailbox import Mailbox
 from actors.messages import Writable
+
+from .intake import MeasuredConnection
 
 __all__ = ["WRITE_LIMIT", "GuardedConnection", "Wire"]
 
@@ -37,7 +38,7 @@ _UNDER_WAY = 64
 _UNDER_WAY_TRUSTED = 1024
 
 
-class GuardedConnection(ServerConnection):
+class GuardedConnection(MeasuredConnection):
     """The library's connection, which costs a bounded amount of memory whatever its client does or leaves undone.
 
     Set the class attributes in a subclass before serving.
@@ -113,7 +114,7 @@ class GuardedConnection(ServerConnection):
         """Drop the socket at once, with what waits in it."""
         if self.wire is not None:
             self.wire.cut = True
-        self.transport.abort()
+        super().cut()
 
     @property
     def silent(self) -> bool:

@@ -87,10 +87,43 @@ async def test_a_flood_of_pings_is_cut_at_the_limit() -> None:
 
 async def test_a_client_that_sends_pings_and_reads_the_answers_is_not_cut() -> None:
     async with serving(buffer_limit=16 * KIB) as server, connected(server) as (client, side):
-        for _ in range(20):
+        for _ in range(5):
             waiters = [await client.ping() for _ in range(50)]
             async with asyncio.timeout(WAIT_S):
                 await asyncio.gather(*waiters)
+        assert not side.wire.cut
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG])
+async def test_a_flood_of_control_frames_is_cut_and_holds_nobody_up(opcode: Opcode) -> None:
+    """Each read of one brings 40,000 frames: they are parsed a few at a time, and after 300 no more."""
+    flood = Frame(opcode, b"").serialize(mask=True) * 40_000
+    async with serving() as server, connected(server) as (client, side):
+        turns = 0
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            if not side.wire.cut:
+                asyncio.get_running_loop().call_soon(turn)
+
+        client.transport.write(flood)
+        turn()
+        await until(lambda: side.wire.cut)
+        assert side.connection.flooded
+        assert turns > 0
+
+
+async def test_a_long_read_of_messages_is_taken_in_turns() -> None:
+    """Others go on in between, and every message comes, in order."""
+    text = Frame(Opcode.TEXT, b"x" * 100).serialize(mask=True)
+    async with serving() as server, connected(server) as (client, side):
+        taken = []
+        client.transport.write(text * 5_000)
+        async with asyncio.timeout(WAIT_S):
+            while len(taken) < 5_000:
+                taken.append(await side.connection.recv())
+        assert set(taken) == {"x" * 100}
         assert not side.wire.cut
 
 

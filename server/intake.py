@@ -1,0 +1,117 @@
+"""Intake: what a client sends, a piece at a time, so that no client can hold the loop; and a bound on frames that say
+nothing.
+
+One read may bring 256 KiB: 40,000 empty pings, parsed and answered in one go for more than a second, over and over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import OPEN
+
+from actors.throttle import TokenBucket
+
+__all__ = ["MeasuredConnection"]
+
+_PIECE = 4096
+"""Bytes that are parsed before the clock is looked at: at most 680 frames."""
+_TURN_S = 0.005
+"""How long one connection's bytes are parsed before the loop does something else."""
+_EMPTY_FRAMES_PER_S = 50.0
+_EMPTY_FRAMES_BURST = 300.0
+
+
+class MeasuredConnection(ServerConnection):
+    """The library's connection, which takes a little of what comes in, lets others go on, and takes the next.
+
+    Reading pauses while something that was read is not parsed yet, or while messages wait to be taken.
+    """
+
+    flooded = False
+    """Whether it was cut for too many control frames or fragments."""
+    _unparsed: bytearray | None = None
+    _bucket: TokenBucket | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; the queue of messages asks this object to pause and resume, not the socket."""
+        super().connection_made(transport)
+        self.recv_messages.resume = self._resume
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; what was not parsed is dropped."""
+        self._unparsed = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came in: at once when it is little."""
+        if self._unparsed is not None:
+            self._unparsed += data
+        elif len(data) <= _PIECE:
+            super().data_received(data)
+        else:
+            self._unparsed = bytearray(data)
+            self.transport.pause_reading()
+            self._parse_some()
+
+    def eof_received(self) -> None:
+        """Take the end, after everything before it."""
+        while self._unparsed:
+            self._parse_piece()
+        super().eof_received()
+
+    def process_event(self, event: Frame | Request | Response) -> None:
+        """Count the frames that carry no whole message."""
+        if isinstance(event, Frame) and not (event.fin and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE)):
+            now = time.monotonic()
+            if self._bucket is None:
+                self._bucket = TokenBucket(_EMPTY_FRAMES_PER_S, _EMPTY_FRAMES_BURST, now)
+            if self._bucket.take(now):
+                self._end_flood(event)
+                return
+        super().process_event(event)
+
+    def _end_flood(self, event: Frame) -> None:
+        self.flooded = True
+        if event.opcode in (Opcode.PING, Opcode.PONG):
+            self.cut()
+        elif self.protocol.state is OPEN:
+            self.protocol.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+            self.send_data()
+            self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
+
+    def cut(self) -> None:
+        """Drop the socket at once, with what waits in it."""
+        self._unparsed = None
+        self.transport.abort()
+
+    def _parse_some(self) -> None:
+        until = time.perf_counter() + _TURN_S
+        while self._unparsed and not self.recv_messages.paused:
+            self._parse_piece()
+            if time.perf_counter() >= until:
+                break
+        if self._unparsed is None:
+            return
+        if not self._unparsed:
+            self._unparsed = None
+            if not self.recv_messages.paused:
+                self.transport.resume_reading()
+        elif not self.recv_messages.paused:
+            self.loop.call_soon(self._parse_some)
+
+    def _parse_piece(self) -> None:
+        assert self._unparsed is not None
+        piece = bytes(self._unparsed[:_PIECE])
+        del self._unparsed[:_PIECE]
+        super().data_received(piece)
+
+    def _resume(self) -> None:
+        if self._unparsed is None:
+            self.transport.resume_reading()
+        else:
+            self.loop.call_soon(self._parse_some)
