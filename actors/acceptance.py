@@ -75,5 +75,6 @@ class Acceptance:
         return Refusal(
             ErrorCode.TOO_LARGE,
             f"the state of {self._room} is full: it holds {alerts} unacknowledged alerts and progress "
-            f"of {len(self._sizes) - alerts} keys; acknowledge alerts, use fewer keys and smaller values, or start the session again",
+            f"of {len(self._sizes) - alerts} keys; acknowledge alerts, use fewer keys and smaller values, or start the "
+            "session again",
         )

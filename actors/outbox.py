@@ -40,12 +40,6 @@ class Outbox:
         write(frames[0] if len(frames) == 1 else b"".join(frames))
         self.clear()
 
-    def take(self) -> bytes:
-        """Take everything out, in one piece."""
-        taken: list[bytes] = []
-        self.flush(taken.append)
-        return taken[0]
-
     def clear(self) -> None:
         """Drop everything: the client will not get it on this connection."""
         self._frames = []

@@ -16,6 +16,7 @@ from server.protocols.native import NativeCodec
 from .chain import Chain
 from .fake_wire import FakeWire
 from .house import Ear
+from .making import taken
 
 __all__ = ["Follower"]
 
@@ -53,7 +54,7 @@ class Follower(Ear):
         elif isinstance(message, Attached):
             self._streams.attached(message)
         self._streams.go_on()
-        self.chain.take_all(self.state.outbox.take())
+        self.chain.take_all(taken(self.state.outbox))
 
     def put_here(self, envelope: Envelope[Any]) -> None:
         self.tell(envelope.message)

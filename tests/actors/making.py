@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.events import Draft, Event, draft
+from actors.outbox import Outbox
 
-__all__ = ["a_draft", "an_event", "events"]
+__all__ = ["a_draft", "an_event", "events", "taken"]
 
 TIME_MS = 1_700_000_000_000
 _DATA: Mapping[str, dict[str, Any]] = {
@@ -41,3 +42,11 @@ def an_event(offset: int, kind: str = "app.thing", data: Mapping[str, Any] | Non
 def events(first: int, last: int) -> list[Event]:
     """Make the events from `first` to `last`, both included."""
     return [an_event(offset) for offset in range(first, last + 1)]
+
+
+def taken(outbox: Outbox) -> bytes:
+    """Take out what waits in an outbox, as a write would."""
+    writes: list[bytes] = []
+    outbox.flush(writes.append)
+    (written,) = writes
+    return written

@@ -19,7 +19,7 @@ from actors.outbox import Outbox
 from server.protocols.native import NativeCodec
 
 from .chain import Chain
-from .making import an_event, events
+from .making import an_event, events, taken
 
 ROOM = "team:1"
 CODEC = NativeCodec()
@@ -52,7 +52,7 @@ class Client:
         self._listen()
 
     def _listen(self) -> None:
-        self.chain.take_all(self.outbox.take())
+        self.chain.take_all(taken(self.outbox))
         assert self.chain.position == self.subscription.told
 
 
@@ -75,7 +75,7 @@ def test_a_batch_is_encoded_once_for_all_clients(mailbox: Mailbox) -> None:
     first, second = Outbox(1000), Outbox(1000)
     for outbox in (first, second):
         deliver(Client(mailbox).subscription, batch, CODEC, outbox)
-    assert first.take() is second.take()
+    assert taken(first) is taken(second)
 
 
 def test_a_batch_that_came_before_is_dropped(mailbox: Mailbox) -> None:

@@ -7,39 +7,41 @@ from hypothesis import strategies as st
 
 from actors.outbox import Outbox
 
+from .making import taken
+
 
 def test_a_new_outbox_is_empty() -> None:
     outbox = Outbox(10)
     assert outbox.size == 0
-    assert outbox.take() == b""
+    assert taken(outbox) == b""
 
 
 def test_frames_come_out_in_the_order_they_went_in() -> None:
     outbox = Outbox(10)
     for frame in (b"one", b"two", b"three"):
         outbox.push(frame)
-    assert outbox.take() == b"onetwothree"
+    assert taken(outbox) == b"onetwothree"
 
 
 def test_a_single_frame_is_handed_on_without_a_copy() -> None:
     frame = b"one frame for a thousand clients"
     outbox = Outbox(100)
     outbox.push(frame)
-    assert outbox.take() is frame
+    assert taken(outbox) is frame
 
 
 def test_what_was_taken_is_gone() -> None:
     outbox = Outbox(10)
     outbox.push(b"one")
-    outbox.take()
-    assert (outbox.size, outbox.take()) == (0, b"")
+    taken(outbox)
+    assert (outbox.size, taken(outbox)) == (0, b"")
 
 
 def test_clearing_drops_everything() -> None:
     outbox = Outbox(10)
     outbox.push(b"one")
     outbox.clear()
-    assert (outbox.size, outbox.take()) == (0, b"")
+    assert (outbox.size, taken(outbox)) == (0, b"")
 
 
 def test_it_is_over_its_bound_only_past_it() -> None:
@@ -60,12 +62,12 @@ def test_bytes_in_the_sockets_buffer_count_against_the_bound() -> None:
 @given(st.lists(st.binary(min_size=1, max_size=20) | st.none()))
 def test_its_size_is_that_of_what_waits(steps: list[bytes | None]) -> None:
     """A frame is pushed, or (None) everything is taken: nothing is lost and nothing comes twice."""
-    outbox, pushed, taken = Outbox(10), b"", b""
+    outbox, pushed, got = Outbox(10), b"", b""
     for frame in steps:
         if frame is None:
-            taken += outbox.take()
+            got += taken(outbox)
         else:
             outbox.push(frame)
             pushed += frame
-        assert outbox.size == len(pushed) - len(taken)
-    assert taken + outbox.take() == pushed
+        assert outbox.size == len(pushed) - len(got)
+    assert got + taken(outbox) == pushed
