@@ -45,11 +45,12 @@ def key_from_pem(path: Path) -> Key:
     """
     try:
         pem = path.read_bytes()
-    except OSError as error:
-        raise SettingsError("key_file", str(path), f"cannot read it: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError("key_file", str(path), f"cannot read {path}: {reason}") from error
     if b"PRIVATE KEY" in pem:
         message = (
-            "this is a private key, which the router must not have. Make its public half: "
+            f"{path} is a private key, which the router must not have. Make its public half: "
             f"openssl pkey -in {path} -pubout -out public.pem"
         )
         raise SettingsError("key_file", str(path), message)
@@ -57,7 +58,7 @@ def key_from_pem(path: Path) -> Key:
         return _public(load_pem_public_key(pem))
     except Exception as error:  # cryptography raises several types for bytes that are no key
         reason = str(error) if isinstance(error, _Unsuitable) else "this is not a public key in PEM form"
-        message = f"{reason}; RS256 needs RSA of {MIN_RSA_BITS} bits or more, ES256 needs P-256"
+        message = f"{path} cannot be used: {reason}; RS256 needs RSA of {MIN_RSA_BITS} bits or more, ES256 needs P-256"
         raise SettingsError("key_file", str(path), message) from error
 
 

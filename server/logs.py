@@ -15,7 +15,9 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-__all__ = ["configure", "printable", "redact", "reset"]
+from .printable import printable
+
+__all__ = ["configure", "redact", "reset"]
 
 _HIDDEN = "[hidden]"
 _SECRET_KEY = re.compile(r"(?:^|[_.-])(token|jwt|authorization|secret|cookie|password)s?$", re.IGNORECASE)
@@ -158,12 +160,3 @@ def _escaped(value: object) -> object:
 def _block(value: object) -> str:
     """Keep the lines of a traceback, each marked, so that none can pass for a log line."""
     return "\n".join(f"  | {printable(line)}" for line in str(value).splitlines())
-
-
-def printable(text: str) -> str:
-    """Return `text` with every character that moves the cursor, or hides, written as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text
-    )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from actors.errors import PostroomError
 
+from .printable import printable
+
 if TYPE_CHECKING:
     from .app import Plugin
 
@@ -30,12 +32,12 @@ def load_plugin(spec: str) -> Plugin:
         PluginError: There is no such module or function, or importing the module failed.
     """
     module_name, _, function_name = spec.partition(":")
-    folder = str(Path.cwd())
-    if folder not in sys.path:
+    folder = _working_folder()
+    if folder is not None and folder not in sys.path:
         sys.path.append(folder)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(_why(spec, module_name, error)) from error
     function = getattr(module, function_name, None)
     if function is None:
@@ -47,9 +49,18 @@ def load_plugin(spec: str) -> Plugin:
     return plugin
 
 
-def _why(spec: str, module_name: str, error: Exception) -> str:
+def _working_folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:  # somebody deleted it
+        return None
+
+
+def _why(spec: str, module_name: str, error: BaseException) -> str:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing is not None and f"{module_name}.".startswith(f"{missing}."):
-        return f"plug-in {spec}: there is no module {missing!r} in {Path.cwd()} or among the installed packages"
+        where = _working_folder() or "the working directory, which was deleted,"
+        return f"plug-in {spec}: there is no module {missing!r} in {where} or among the installed packages"
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"plug-in {spec}: importing it failed at {frame.filename}:{frame.lineno}: {type(error).__name__}: {error}"
+    what = printable(f"{type(error).__name__}: {error}")
+    return f"plug-in {spec}: importing it failed at {frame.filename}:{frame.lineno}: {what}"

@@ -155,8 +155,8 @@ class SettingsError(PostroomError):
 
     @property
     def from_flag(self) -> bool:
-        """Whether the command line itself was wrong."""
-        return self.source.startswith("--")
+        """Whether the command line itself was wrong, and not a file that it names."""
+        return self.source.startswith("--") and self.setting != "config"
 
     def __str__(self) -> str:
         where = "" if self.source == "default" else f" (from {self.source})"
@@ -175,7 +175,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     config: Path | None = None,
 ) -> Settings:
-    """Gather the settings and check that a router can run with them.
+    """Gather the settings and check that a router can run with them. Blocks while it reads the files they name.
 
     Args:
         flags: Values by setting name, from the command line; None means that the flag was not given.
@@ -270,7 +270,7 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[tupl
         table = tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError("config", source, f"cannot read {config}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError("config", source, f"{config} is not a TOML file: {error}") from error
     for name, raw in table.items():
         if name not in _FIELDS:
@@ -325,3 +325,10 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
     if settings.outbox_bytes < settings.message_bytes:
         message = f"{settings.outbox_bytes} cannot hold one message of message_bytes = {settings.message_bytes}"
         raise SettingsError("outbox_bytes", sources["outbox_bytes"], message)
+    if settings.key_file is not None:
+        from .keys import key_from_pem  # here: it knows of settings, and takes long to import
+
+        try:
+            key_from_pem(settings.key_file)
+        except SettingsError as error:
+            raise SettingsError(error.setting, sources["key_file"], error.message) from error

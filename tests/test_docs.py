@@ -21,11 +21,12 @@ import msgspec
 import pytest
 import typer
 
-from actors import commands, events, replies
+from actors import commands, events, replies, state
 from actors.errors import CloseCode, ErrorCode
+from actors.log import MemoryLog
 from postroom_client._closing import FINAL_CLOSE_CODES
 from server import http, settings
-from server.cli import app
+from server.commands.group import app
 from server.settings import Settings
 
 from .conftest import RouterProcess
@@ -63,10 +64,11 @@ def test_every_error_code_is_in_the_reference_with_what_it_means_for_trying_agai
 
 def test_every_close_code_is_in_the_reference_with_whether_to_come_back() -> None:
     """The table has exactly the codes of the enum, by number and name; our own client comes back where it says so."""
-    table = {int(key): row for key, row in rows(REFERENCE / "errors.md").items() if key.isdecimal()}
+    table = {int(key): row for key, row in rows(REFERENCE / "errors.md").items() if re.fullmatch(r"\d{4}", key)}
+    of_the_websocket_layer = {1002: "protocol_error"}  # the router itself closes with the others
     assert {number: row[1].strip("`") for number, row in table.items()} == {
         code.value: code.name.lower() for code in CloseCode
-    }
+    } | of_the_websocket_layer
     final = {number for number, row in table.items() if row[2].startswith("no")}
     assert final == set(FINAL_CLOSE_CODES)
 
@@ -198,6 +200,22 @@ def test_every_kind_of_event_is_in_the_reference_with_its_data() -> None:
     for kind, schema in events._SCHEMAS.items():
         missing = {field for field in schema.__struct_fields__ if f"`{field}" not in table[f"{kind}` (kind)"][1]}
         assert not missing, f"{kind} lacks {missing}"
+
+
+def test_the_fixed_limits_are_those_of_the_code() -> None:
+    """Each row of the table in the settings reference has its constant's value."""
+    limits = {key: row[1] for key, row in rows(REFERENCE / "settings.md").items()}
+    assert limits["events in one `POST /v1/publish"] == f"{http._MOST_EVENTS:,}"
+    assert limits["events times rooms in one `POST /v1/publish"] == f"{http._MOST_UNDER_WAY:,}"
+    assert limits["body of one `POST /v1/publish"] == f"{http._MOST_BYTES >> 20} MiB"
+    assert limits["bodies that are being read at once"] == f"{http._MOST_BYTES_READ >> 20} MiB together"
+    assert limits["time for the body of one `POST /v1/publish"] == f"{http._BODY_S:g} s"
+    assert limits["kinds in `kinds` of one `subscribe"] == f"{commands.MOST_KINDS}, of 200 characters"
+    assert limits["state of one room"] == f"about {state._MOST_BYTES >> 10} KiB"
+    assert limits["kinds that a room's state counts by name"] == f"{state._MOST_KINDS}"
+    most = {name: each.default for name, each in inspect.signature(MemoryLog).parameters.items()}
+    shown = f"{most['retired_rooms']:,}, and {most['retired_bytes'] >> 20} MiB"
+    assert limits["retired rooms that are remembered"] == shown
 
 
 # --- Links

@@ -5,32 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from typing import Annotated
-
-import aiohttp
-import typer
-from yarl import URL
 
 from .failure import CommandFailed
 
-__all__ = ["NEW_TOKEN", "TIMEOUT_S", "ApiUrl", "Token", "call_api", "no_router"]
-
-ApiUrl = Annotated[
-    str, typer.Option("--url", envvar="POSTROOM_API_URL", help="The router's HTTP API.", show_envvar=True)
-]
-Token = Annotated[
-    str | None,
-    typer.Option(
-        "--token",
-        envvar="POSTROOM_TOKEN",
-        help="Token to present; better set as the variable, as options show in process lists.",
-        show_envvar=True,
-    ),
-]
+__all__ = ["TIMEOUT_S", "NoAnswer", "call_api", "no_router", "token_advice"]
 
 TIMEOUT_S = 10.0
-NEW_TOKEN = "make one with the router's secret: export POSTROOM_TOKEN=$(postroom token --user me --role service)"
-"""What helps when a token is missing or refused."""
+
+
+class NoAnswer(CommandFailed):
+    """Somebody took the request and gave no answer; a router may have carried it out."""
 
 
 def call_api(
@@ -39,27 +23,25 @@ def call_api(
     """Send one request and return status and JSON object. Blocks.
 
     Raises:
-        typer.BadParameter: `url` is not an HTTP URL.
+        NoAnswer: The connection broke, or this is no HTTP.
         CommandFailed: Nobody answers, or somebody who is not a router.
         TimeoutError: No answer in time; the request may have been carried out.
     """
-    base = _http_url(url)
+    import aiohttp  # here, as it takes longer to import than all the rest
+
     try:
-        status, text = asyncio.run(_request(method, base.joinpath(path), body, token))
+        status, text = asyncio.run(_request(method, url, path, body, token))
     except aiohttp.ClientConnectorError as error:
         number = error.os_error.errno
         raise CommandFailed(no_router(url, os.strerror(number) if number else str(error.os_error))) from error
-    except aiohttp.ClientError as error:
-        raise CommandFailed(f"the router at {url} did not answer: {error}") from error
+    except (aiohttp.ClientError, ValueError) as error:  # ValueError: an address that no URL can have after all
+        raise NoAnswer(_no_api(url, str(error) or type(error).__name__)) from error
     try:
         answer = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise CommandFailed(
-            f"what answers at {url} is not the HTTP API of a router (HTTP {status} without a JSON object); "
-            "the API has a port of its own, 8001 unless set otherwise"
-        )
+        raise CommandFailed(_no_api(url, f"HTTP {status} without a JSON object"))
     return status, answer
 
 
@@ -68,22 +50,33 @@ def no_router(url: str, reason: str) -> str:
     return f"no router answers at {url} ({reason}). Start one: postroom serve --dev. Or say where it is: --url URL"
 
 
-async def _request(method: str, url: URL, body: object, token: str | None) -> tuple[int, str]:
+def token_advice(refusal: str, role: str) -> str:
+    """Say what helps when a token is missing or refused.
+
+    Args:
+        refusal: The router's words. Those for a router without keys hold `leave the token out`.
+        role: What the token is for.
+    """
+    if "leave the token out" in refusal:
+        return "unset POSTROOM_TOKEN, or leave --token out"
+    return f"make one with the router's secret: export POSTROOM_TOKEN=$(postroom token --user me --role {role})"
+
+
+def _no_api(url: str, reason: str) -> str:
+    return (
+        f"what answers at {url} is not the HTTP API of a router ({reason}); "
+        "the API has a port of its own, 8001 unless set otherwise"
+    )
+
+
+async def _request(method: str, url: str, path: str, body: object, token: str | None) -> tuple[int, str]:
+    import aiohttp
+    from yarl import URL
+
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with (
         aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-        session.request(method, url, json=body, allow_redirects=False) as response,
+        session.request(method, URL(url).joinpath(path), json=body, allow_redirects=False) as response,
     ):
         return response.status, await response.text(errors="replace")
-
-
-def _http_url(url: str) -> URL:
-    try:
-        parsed = URL(url)
-    except ValueError:
-        parsed = URL()
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        message = f"{url!r} is not the URL of an HTTP API, for example http://127.0.0.1:8001"
-        raise typer.BadParameter(message, param_hint="--url")
-    return parsed

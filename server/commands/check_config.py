@@ -8,9 +8,6 @@ from pathlib import Path
 
 import typer
 
-from server.auth import Authenticator
-from server.settings import load, resolve
-
 from .serve import ApiPort, Config, Dev, Host, Journal, Plugins, Port, warn_unknown
 
 __all__ = ["check_config"]
@@ -35,6 +32,8 @@ def check_config(
       postroom check-config --config postroom.toml
       postroom check-config --dev > postroom.toml
     """
+    from server.settings import load, resolve
+
     flags = {
         "host": host,
         "port": port,
@@ -44,7 +43,6 @@ def check_config(
         "plugins": plugin,
     }
     settings = load(flags, os.environ, config)
-    Authenticator(settings).close()  # it reads the key file
     warn_unknown()
     _, sources = resolve(flags, os.environ, config)
     for name, value in settings.__rich_repr__():

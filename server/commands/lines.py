@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from postroom_client import Event
-from server.logs import printable
+from server.printable import printable
 
 __all__ = ["Data", "as_json", "as_text"]
 

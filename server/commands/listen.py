@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
+import re
+import signal
 from collections.abc import Callable, Sequence
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import postroom_client
-from postroom_client import Event, Gap, Position, Subscription
-from server.logs import printable
+from server.printable import printable
 
-from .api import Token, no_router
+from .api import no_router, token_advice
 from .failure import CommandFailed
-from .lines import as_json as json_line
-from .lines import as_text as text_line
+from .output import drop_output, tell
+from .parameters import Token, WsUrl
 from .publish import check_room
+
+if TYPE_CHECKING:
+    import postroom_client
+    from postroom_client import Event, Gap, Position, Subscription
 
 __all__ = ["CONNECT_TIMEOUT_S", "listen"]
 
 CONNECT_TIMEOUT_S = 5.0
-_ADVICE = "make one with the router's secret: export POSTROOM_TOKEN=$(postroom token --user me --role admin)"
 
 
 def listen(
@@ -35,10 +35,7 @@ def listen(
         typer.Option(metavar="EPOCH:OFFSET", help="Begin after this position of the room; one ROOM only."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as JSON.")] = False,
-    url: Annotated[
-        str,
-        typer.Option(envvar="POSTROOM_URL", help="The router's WebSocket address.", show_envvar=True),
-    ] = "ws://127.0.0.1:8000/v1/ws",
+    url: WsUrl = "ws://127.0.0.1:8000/v1/ws",
     token: Token = None,
 ) -> None:
     """Print the events of rooms as they come.
@@ -55,36 +52,55 @@ def listen(
     for room in rooms:
         check_room(room)
     position = None if after is None else _position(after, rooms)
-    if urlsplit(url).scheme not in ("ws", "wss"):
-        message = f"{url!r} is not a WebSocket address, for example ws://127.0.0.1:8000/v1/ws"
-        raise typer.BadParameter(message, param_hint="--url")
+
+    import postroom_client
+
+    from .lines import as_json as json_line
+    from .lines import as_text as text_line
+
     _show_what_the_client_says()
+    listener = _Listener(url, token, list(dict.fromkeys(rooms)), json_line if as_json else text_line)
     try:
-        line = json_line if as_json else text_line
-        asyncio.run(_print_events(url, token, list(dict.fromkeys(rooms)), position, line))
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which asyncio replaces: Ctrl-C closes the connection
+        asyncio.run(listener.listen(position))
     except KeyboardInterrupt:
-        raise typer.Exit from None
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise typer.Exit(0 if listener.connected else 130) from None
     except BrokenPipeError:
-        # The reader went away (`| head`). What Python still wants to flush on its way out goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()  # the reader went away (`| head`)
         raise typer.Exit from None
     except postroom_client.PostroomError as error:
-        raise CommandFailed(printable(_explain(error, url))) from error
+        raise CommandFailed(_explain(error, url)) from error
 
 
-async def _print_events(
-    url: str, token: str | None, rooms: Sequence[str], after: Position | None, line: Callable[[Event], str]
-) -> None:
-    async with postroom_client.connect(url, token=token, connect_timeout_s=CONNECT_TIMEOUT_S) as client:
-        subscriptions = [await client.subscribe(room, after=after, on_gap=_tell_gap) for room in rooms]
-        where = ", ".join(f"{subscription.room} {_where(subscription)}" for subscription in subscriptions)
-        _tell(f"connected to {url} as {client.user} ({client.role}); listening to {where}. Ctrl-C stops.")
-        await asyncio.gather(*(_print(subscription, line) for subscription in subscriptions))
+class _Listener:
+    """One connection and what it prints.
 
+    Attributes:
+        connected: Whether it has been in all of its rooms: from then on Ctrl-C is the way to end it.
+    """
 
-async def _print(subscription: Subscription, line: Callable[[Event], str]) -> None:
-    async for event in subscription:
-        typer.echo(line(event))
+    def __init__(self, url: str, token: str | None, rooms: Sequence[str], line: Callable[[Event], str]) -> None:
+        self.connected = False
+        self._url = url
+        self._token = token
+        self._rooms = rooms
+        self._line = line
+
+    async def listen(self, after: Position | None) -> None:
+        from postroom_client import connect
+
+        async with connect(self._url, token=self._token, connect_timeout_s=CONNECT_TIMEOUT_S) as client:
+            subscriptions = [await client.subscribe(room, after=after, on_gap=_tell_gap) for room in self._rooms]
+            self.connected = True
+            where = ", ".join(f"{subscription.room} {_where(subscription)}" for subscription in subscriptions)
+            who = f"{client.user} ({client.role})"
+            tell(printable(f"connected to {self._url} as {who}; listening to {where}. Ctrl-C stops."))
+            await asyncio.gather(*(self._print(subscription) for subscription in subscriptions))
+
+    async def _print(self, subscription: Subscription) -> None:
+        async for event in subscription:
+            typer.echo(self._line(event))
 
 
 def _where(subscription: Subscription) -> str:
@@ -93,6 +109,8 @@ def _where(subscription: Subscription) -> str:
 
 
 def _position(text: str, rooms: Sequence[str]) -> Position:
+    from postroom_client import Position
+
     epoch, _, offset = text.rpartition(":")
     if not epoch or not (offset.isascii() and offset.isdigit()):
         message = f"{text!r} is not EPOCH:OFFSET as `listen` and `publish` print them, for example 0d9f2c:17"
@@ -103,21 +121,37 @@ def _position(text: str, rooms: Sequence[str]) -> Position:
 
 
 def _explain(error: postroom_client.PostroomError, url: str) -> str:
+    from postroom_client import CommandError, ConnectFailed, Unauthenticated
+
+    status = _http_status(error)
+    if status == 404:
+        return (
+            f"what answers at {url} takes no WebSocket clients there (HTTP 404). If this is the port of the HTTP API "
+            "(8001 unless set otherwise): clients connect to the WebSocket port, 8000 unless set otherwise, "
+            "for example ws://127.0.0.1:8000/v1/ws"
+        )
     match error:
-        case postroom_client.ConnectFailed():
+        case ConnectFailed():
             return no_router(url, error.reason)
-        case postroom_client.Unauthenticated():
-            return f"{error} ({_ADVICE})"
-        case postroom_client.CommandError(code="forbidden"):
+        case Unauthenticated() if status != 403:
+            return f"{error} ({token_advice(str(error), 'admin')})"
+        case CommandError(code="forbidden"):
             return f"{error} (a room is read with role admin, or with a token made with --room PATTERN for it)"
         case _:
             return str(error)
+
+
+def _http_status(error: Exception) -> int | None:
+    """Return the status with which HTTP refused the WebSocket, as the client tells it; None: it did not."""
+    found = re.search(r"the handshake got HTTP (\d{3})", str(error))
+    return None if found is None else int(found[1])
 
 
 def _show_what_the_client_says() -> None:
     """Put breaks and new attempts on stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter())
+    handler.addFilter(lambda record: not record.msg.startswith("the client ended"))  # it is raised, and told once
     logger = logging.getLogger("postroom_client")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -130,8 +164,4 @@ class _Formatter(logging.Formatter):
 
 
 def _tell_gap(gap: Gap) -> None:
-    _tell(str(gap))
-
-
-def _tell(text: str) -> None:
-    typer.echo(f"postroom: {printable(text)}", err=True)
+    tell(printable(str(gap)))

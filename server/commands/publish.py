@@ -6,16 +6,15 @@ import json
 import sys
 import uuid
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from actors.errors import Refusal
-from actors.events import draft
-from actors.identity import is_room_name
+from server.printable import printable
 
-from .api import NEW_TOKEN, ApiUrl, Token, call_api
+from .api import NoAnswer, call_api, token_advice
 from .failure import CommandFailed
+from .parameters import ApiUrl, Token
 
 __all__ = ["check_room", "publish"]
 
@@ -27,14 +26,18 @@ _EXAMPLES = {
     "system": '{"status": "degraded", "component": "search"}',
 }
 _ADVICE = {
-    "unauthenticated": NEW_TOKEN,
-    "token_expired": NEW_TOKEN,
     "forbidden": "to publish from here takes a token of role service or admin",
     "rate_limited": "try again in a moment",
     "busy": "try again in a moment",
     "journal_unavailable": "nothing was published; try again when the router's disk is well",
-    "session_ended": """to start it again: postroom publish ROOM session '{"status": "started"}'""",
+    "session_ended": """to start it again: postroom publish ROOM session '{{"status": "started"}}'""",
+    "internal": "repeat the command with --event-id {event_id}: the router takes an id once",
 }
+
+
+_NO_TOKEN = ("unauthenticated", "token_expired")
+_SHOWN = 200
+"""Characters of wrong data that its message repeats."""
 
 
 def publish(
@@ -48,6 +51,11 @@ def publish(
     event_id: Annotated[
         str | None, typer.Option(help="Names the event, so that sending it again does not repeat it.")
     ] = None,
+    key: Annotated[str | None, typer.Option(help="Whose newer value replaces an older one: a worker, a file.")] = None,
+    delivery: Annotated[
+        str | None, typer.Option(help="keep, latest or ephemeral. [what is usual for the kind]")
+    ] = None,
+    ack: Annotated[str | None, typer.Option(help="Alerts only: required or none. [required if critical]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")] = False,
     url: ApiUrl = "http://127.0.0.1:8001",
     token: Token = None,
@@ -63,8 +71,13 @@ def publish(
       echo '{"artifact": "a.tar"}' | postroom publish session:42 build.finished -
     """
     check_room(room)
-    event_id = event_id or str(uuid.uuid4())
-    body = {"room": room, "kind": kind, "data": _event_data(kind, data, event_id), "event_id": event_id}
+    if event_id is None:
+        event_id = str(uuid.uuid4())
+    given = {"key": key, "delivery": delivery, "ack": ack}
+    event = {"kind": kind, "data": _read_data(kind, data), "event_id": event_id}
+    event |= {name: value for name, value in given.items() if value is not None}
+    _check_event(event)
+    body = {"room": room, **event}
     try:
         status, answer = call_api("POST", url, "v1/publish", body=body, token=token)
     except TimeoutError:
@@ -72,19 +85,27 @@ def publish(
             "the router did not answer in time; the event may have been published all the same. To be sure, "
             f"repeat the command with --event-id {event_id}: the router takes an id once"
         ) from None
-    receipt = _receipt(status, answer)
+    except NoAnswer as error:
+        raise CommandFailed(
+            f"{error}.\n  If a router stopped at this moment, the event may have been published all the same: repeat "
+            f"the command with --event-id {event_id}"
+        ) from None
+    receipt = _receipt(event_id, status, answer)
     if as_json:
         typer.echo(json.dumps(receipt))
         return
     again = ", which was there already" if receipt.get("duplicate") else ""
-    typer.echo(
+    line = (
         f"{receipt.get('room')} #{receipt.get('offset')}{again}"
         f"  position {receipt.get('epoch')}:{receipt.get('offset')}  event {receipt.get('event_id')}"
     )
+    typer.echo(printable(line))
 
 
 def check_room(room: str) -> None:
     """Refuse what cannot be the name of a room, as wrong usage."""
+    from actors.identity import is_room_name
+
     if not is_room_name(room):
         message = (
             f"{room!r} is not the name of a room: it is broadcast, system, or a word, a colon and an id without "
@@ -93,27 +114,46 @@ def check_room(room: str) -> None:
         raise typer.BadParameter(message, param_hint="ROOM")
 
 
-def _event_data(kind: str, text: str, event_id: str) -> Mapping[str, object]:
-    """Read the data and hold it against its kind, before anything is sent."""
-    if text == "-":
-        text = sys.stdin.read()
+def _read_data(kind: str, text: str) -> Mapping[str, object]:
+    """Read the data as the router would: no NaN, nothing that nests without end."""
+    import msgspec
+
     example = _EXAMPLES.get(kind, '{"any": "object"}')
+    hint = f" In a shell, put it in single quotes: '{example}'"
     try:
-        data = json.loads(text)
-    except ValueError as error:
-        message = f"{text!r} is not JSON ({error}). In a shell, put it in single quotes: '{example}'"
+        if text == "-":
+            hint = ""
+            text = "" if sys.stdin is None else sys.stdin.read()
+        data = msgspec.json.decode(text.encode())
+    except UnicodeError:
+        raise typer.BadParameter("this is not JSON: it is not text in UTF-8", param_hint="JSON") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = f"{_short(text)} is not JSON that can be read ({error}).{hint}"
         raise typer.BadParameter(message, param_hint="JSON") from None
     if not isinstance(data, dict):
-        raise typer.BadParameter(f"{text!r} is not a JSON object; for example '{example}'", param_hint="JSON")
-    try:
-        draft(kind, data, event_id=event_id, time_ms=0)
-    except Refusal as refusal:
-        hint = f"; for example: postroom publish session:42 {kind} '{example}'" if kind in _EXAMPLES else ""
-        raise typer.BadParameter(f"{refusal.message}{hint}", param_hint="EVENT") from None
+        raise typer.BadParameter(f"{_short(text)} is not a JSON object; for example '{example}'", param_hint="JSON")
     return data
 
 
-def _receipt(status: int, answer: Mapping[str, object]) -> Mapping[str, object]:
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
+
+
+def _check_event(event: Mapping[str, Any]) -> None:
+    """Hold the event against its kind, before anything is sent."""
+    from actors.errors import Refusal
+    from actors.events import draft
+
+    try:
+        draft(**event, time_ms=0)
+    except Refusal as refusal:
+        kind = event["kind"]
+        example = _EXAMPLES.get(kind)
+        hint = f"; for example: postroom publish session:42 {kind} '{example}'" if example else ""
+        raise typer.BadParameter(f"{printable(refusal.message)}{hint}", param_hint="EVENT") from None
+
+
+def _receipt(event_id: str, status: int, answer: Mapping[str, object]) -> Mapping[str, object]:
     results = answer.get("results")
     result = results[0] if isinstance(results, list) and results else None
     if status == 200 and isinstance(result, dict) and "error" not in result:
@@ -124,5 +164,6 @@ def _receipt(status: int, answer: Mapping[str, object]) -> Mapping[str, object]:
     else:
         code = str(answer.get("code", f"HTTP {status}"))
         message = str(answer.get("detail") or answer.get("title") or "no reason given")
-    advice = f" ({_ADVICE[code]})" if code in _ADVICE else ""
-    raise CommandFailed(f"the event was not published: {message} [{code}]{advice}")
+    outcome = "whether the event was published is not known" if code == "internal" else "the event was not published"
+    advice = token_advice(message, "service") if code in _NO_TOKEN else _ADVICE.get(code, "").format(event_id=event_id)
+    raise CommandFailed(f"{outcome}: {message} [{code}]{advice and f' ({advice})'}")

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from server import __version__
-from server.plugins import load_plugin
-from server.settings import Settings, load, unknown_variables
+from server.printable import printable
+
+from .output import drop_output, tell
 
 if TYPE_CHECKING:
     from server.app import Addresses, Plugin
+    from server.settings import Settings
 
 __all__ = ["ApiPort", "Config", "Dev", "Host", "Journal", "Plugins", "Port", "demo", "serve", "warn_unknown"]
 
@@ -52,6 +54,8 @@ def serve(
       POSTROOM_SECRET=... postroom serve --host 0.0.0.0
       postroom serve --config postroom.toml --plugin my_events:start
     """
+    from server.settings import load
+
     flags = {
         "host": host,
         "port": port,
@@ -75,7 +79,8 @@ def demo(port: Port = None, api_port: ApiPort = None) -> None:
       postroom demo
       postroom listen session:demo-1        in another terminal
     """
-    from server import demo as demonstration  # here, as `serve` does not need it
+    from server import demo as demonstration
+    from server.settings import load
 
     settings = load({"dev": True, "port": port, "api_port": api_port}, os.environ)
     _run(settings, lambda addresses: _greet_demo(addresses, settings), [demonstration.plugin])
@@ -83,12 +88,15 @@ def demo(port: Port = None, api_port: ApiPort = None) -> None:
 
 def warn_unknown() -> None:
     """Say on stderr which POSTROOM_... variables mean nothing."""
+    from server.settings import unknown_variables
+
     for variable, hint in unknown_variables(os.environ).items():
-        typer.echo(f"postroom: {variable} is not a setting and was ignored; {hint}".rstrip("; "), err=True)
+        tell(printable(f"{variable} is not a setting and was ignored; {hint}".rstrip("; ")))
 
 
 def _run(settings: Settings, greet: Callable[[Addresses], None], more_plugins: Sequence[Plugin]) -> None:
-    from server import app, logs  # here, so that the other commands start without the router's modules
+    from server import app, logs
+    from server.plugins import load_plugin
 
     warn_unknown()
     logs.configure(settings.log_level, settings.log_format)
@@ -132,4 +140,9 @@ def _option(url: str, default: str) -> str:
 
 
 def _say(lines: Sequence[str]) -> None:
-    typer.echo("\n".join(lines))
+    """Print the greeting; a router goes on without one."""
+    try:
+        typer.echo("\n".join(lines))
+    except OSError as error:
+        drop_output()
+        tell(f"cannot write the output: {error.strerror}; the router runs")

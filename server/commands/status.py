@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 import typer
 
-from .api import ApiUrl, call_api
+from server.printable import printable
+
+from .api import call_api
 from .failure import CommandFailed
+from .parameters import ApiUrl
 
 __all__ = ["status"]
 
@@ -30,7 +33,7 @@ def status(url: ApiUrl = "http://127.0.0.1:8001") -> None:
         raise CommandFailed(f"the router at {url} is not well (HTTP {alive} from /healthz); see its logs")
     if answer.get("ready") is not True:
         raise CommandFailed(f"not ready: {answer.get('reason') or 'no reason given'} ({url})")
-    typer.echo(f"ready: {_figures(answer)} ({url})")
+    typer.echo(printable(f"ready: {_figures(answer)} ({url})"))
 
 
 def _figures(answer: Mapping[str, object]) -> str:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from typing import Annotated
 
 import typer
-
-from actors.identity import ROLES, is_room_name
-from server.auth import issue_token
-from server.setting_values import MAKE_SECRET
-from server.settings import resolve
 
 from .failure import CommandFailed
 from .serve import Config
@@ -19,6 +15,8 @@ from .serve import Config
 __all__ = ["token"]
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MOST_STARS = 265
+"""A room's name has up to 265 characters: 64, a colon and 200."""
 
 
 def token(
@@ -45,11 +43,23 @@ def token(
       export POSTROOM_TOKEN=$(postroom token --user billing --role service)
       postroom token --user ada --role user --room 'session:*' --ttl 15m
     """
+    from actors.identity import ROLES, is_room_name
+    from server.auth import issue_token
+    from server.setting_values import MAKE_SECRET
+    from server.settings import resolve
+
     if role not in ROLES:
         raise typer.BadParameter(f"{role!r} is not one of {', '.join(ROLES)}", param_hint="--role")
     if not is_room_name(f"user:{user}"):
         message = f"{user!r} cannot be a user: 1 to 200 characters without spaces, '*' and '>'"
         raise typer.BadParameter(message, param_hint="--user")
+    for option, patterns in (("--room", room), ("--publish", publish)):
+        for pattern in patterns or ():
+            if not _can_match(pattern):
+                message = (
+                    f"{pattern!r} matches no room: names are broadcast, system and word:id, for example 'session:*'"
+                )
+                raise typer.BadParameter(message, param_hint=option)
     ttl_s = _seconds(ttl)
     settings, _ = resolve({}, os.environ, config)
     if settings.secret is None:
@@ -73,9 +83,38 @@ def token(
     )
 
 
+def _can_match(pattern: str) -> bool:
+    """Tell whether there can be a room that `pattern` covers.
+
+    Of the places that `*` holds open, one may have to bring the colon, the first one the word's first letter, and the
+    last one an id; the others can be empty.
+    """
+    from actors.identity import Identity, is_room_name
+
+    identity = Identity("", publish=(pattern,))
+    if identity.may_publish("broadcast") or identity.may_publish("system"):
+        return True
+    first, *rest = pattern.split("*")
+    if len(rest) > _MOST_STARS:
+        return False
+    for colon_at in range(-1, len(rest)):
+        for opening, colon, closing in itertools.product(("", "a"), (":", "a:", ":a", "a:a"), ("", "a")):
+            fills = [""] * len(rest)
+            if fills:
+                fills[0], fills[-1] = opening, closing or (opening if len(fills) == 1 else "")
+            if colon_at >= 0:
+                fills[colon_at] = colon
+            if is_room_name(first + "".join(fill + piece for fill, piece in zip(fills, rest, strict=True))):
+                return True
+    return False
+
+
 def _seconds(ttl: str) -> int:
-    match = re.fullmatch(r"([1-9]\d{0,8})([smhd])", ttl)
+    match = re.fullmatch(r"(\d{1,9})([smhd])", ttl, re.ASCII)
     if match is None:
         message = f"{ttl!r} is not a time: use a whole number and s, m, h or d, for example 30s, 15m, 1h, 7d"
         raise typer.BadParameter(message, param_hint="--ttl")
-    return int(match[1]) * _UNITS_S[match[2]]
+    seconds = int(match[1]) * _UNITS_S[match[2]]
+    if seconds == 0:
+        raise typer.BadParameter(f"{ttl!r}: a token must count for more than zero seconds", param_hint="--ttl")
+    return seconds

@@ -100,6 +100,60 @@ def test_wrong_usage_exits_with_2_and_points_at_the_help(run: Run, args: Sequenc
     assert "--help" in outcome.err + outcome.out
 
 
+def test_text_that_came_from_elsewhere_cannot_reach_the_terminal(run: Run, router: FakeRouter) -> None:
+    """A plug-in's words, say: what moves the cursor is shown as it would be written."""
+    Path("plug_x.py").write_text("raise RuntimeError('\\x1b[31mred\\nline')\n")
+    outcome = run("serve", "--dev", "--plugin", "plug_x:start")
+    assert "RuntimeError: \\x1b[31mred\\nline\n" in outcome.err
+    router.error = PostroomError("a plug-in failed: \x1b[31mred\nline")
+    assert "postroom: a plug-in failed: \\x1b[31mred\\nline\n" in run("serve", "--dev").err
+
+
+def test_a_working_folder_that_is_gone_is_survived(run: Run, router: FakeRouter, tmp_path: Path) -> None:
+    """Only what would be in it is not found."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    os.chdir(folder)
+    folder.rmdir()
+    outcome = run("serve", "--dev", "--plugin", "no_such_plugin:start")
+    assert outcome.code == 1
+    assert "which was deleted" in outcome.err
+    assert run("serve", "--dev", "--plugin", "json:dumps").code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["check-config", "--config", "none.toml"], 1),
+        (["check-config", "--config", "bad.toml"], 1),
+        (["check-config", "--dev", "--port", "99999"], 2),
+        (["status", "--url", "ws://127.0.0.1:1"], 2),
+    ],
+)
+def test_wrong_usage_is_the_command_line_only(run: Run, args: Sequence[str], code: int) -> None:
+    """What a file or the environment says wrong is a failure."""
+    Path("bad.toml").write_text("this is not TOML")
+    assert run(*args).code == code
+
+
+@pytest.mark.parametrize(
+    ("args", "variable", "value"),
+    [
+        (["status"], "POSTROOM_API_URL", "ws://127.0.0.1:1"),
+        (["status"], "POSTROOM_API_URL", "http://127.0.0.1:99999"),
+        (["listen", "session:1"], "POSTROOM_URL", "ws://127.0.0.1:99999/v1/ws"),
+        (["listen", "session:1"], "POSTROOM_URL", "ws://[::1/v1/ws"),
+        (["publish", "session:1", "a.b"], "POSTROOM_TOKEN", "hush\nhush"),
+    ],
+)
+def test_a_wrong_variable_is_a_failure_that_names_it(run: Run, args: Sequence[str], variable: str, value: str) -> None:
+    """And a token is not repeated."""
+    outcome = run(*args, environ={variable: value})
+    assert (outcome.code, outcome.out) == (1, "")
+    assert f"postroom: {variable}: " in outcome.err
+    assert "hush" not in outcome.err
+
+
 # --- token
 
 
@@ -150,11 +204,28 @@ def test_a_short_secret_is_refused_and_not_shown(run: Run) -> None:
         ["--user", "ada", "--ttl", "0s"],
         ["--user", "ada", "--ttl", "1.5h"],
         ["--user", "ada", "--ttl", "-1h"],
+        ["--user", "ada", "--room", ""],
+        ["--user", "ada", "--room", "session 1"],
+        ["--user", "ada", "--room", "Session:*"],
+        ["--user", "ada", "--publish", "session"],
+        ["--user", "ada", "--publish", "a>*"],
     ],
 )
 def test_a_token_that_no_router_would_take_is_not_made(run: Run, args: Sequence[str]) -> None:
     """It is wrong usage."""
     assert run("token", *args, environ={"POSTROOM_SECRET": SECRET}).code == 2
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*", "**", "*1", "*:*", "s*n:1", "sess*", "*1*", "broad*", "system", "*:é", "-".join("a" * 32) + "-*"]
+)
+def test_a_pattern_that_can_match_a_room_is_taken(run: Run, pattern: str) -> None:
+    """However little it says."""
+    assert run("token", "--user", "ada", "--room", pattern, environ={"POSTROOM_SECRET": SECRET}).code == 0
+
+
+def test_a_token_that_never_counts_is_explained(run: Run) -> None:
+    assert "more than zero" in run("token", "--user", "ada", "--ttl", "0s", environ={"POSTROOM_SECRET": SECRET}).err
 
 
 @pytest.mark.parametrize(("ttl", "seconds"), [("30s", 30), ("15m", 900), ("1h", 3600), ("7d", 604_800)])
@@ -427,6 +498,34 @@ def test_publish_takes_url_token_and_data_from_where_scripts_have_them(run: Run,
     assert body == {"room": "session:42", "kind": "build.done", "data": {"a": 1}, "event_id": "x-1"}
 
 
+def test_publish_sends_key_delivery_and_ack(run: Run, api: Api) -> None:
+    """Where they are given."""
+    api.answer("/v1/publish", 200, {"results": [RECEIPT]})
+    alert = '{"severity": "low", "title": "x"}'
+    options = ("--key", "worker-1", "--delivery", "latest", "--ack", "required")
+    assert run("publish", "session:42", "alert", alert, *options, "--url", api.url).code == 0
+    ((_, _, body),) = api.requests
+    assert isinstance(body, dict)
+    assert (body["key"], body["delivery"], body["ack"]) == ("worker-1", "latest", "required")
+
+
+@pytest.mark.parametrize("stdin", ["[" * 100_000, '{"a": ' * 100_000, "", "\udcff"])
+def test_what_stdin_has_must_be_json(run: Run, stdin: str) -> None:
+    """The message repeats its beginning only."""
+    outcome = run("publish", "session:42", "a.b", "-", stdin=stdin)
+    assert outcome.code == 2
+    assert "JSON" in outcome.err
+    assert len(outcome.err) < 1000
+
+
+def test_white_space_around_a_token_is_not_part_of_it(run: Run, api: Api) -> None:
+    """Files and Windows leave some at its end; a variable with nothing else is no token."""
+    api.answer("/v1/publish", 200, {"results": [RECEIPT]})
+    for token in (" t.t.t\r\n", " \n"):
+        run("publish", "session:42", "a.b", "--url", api.url, environ={"POSTROOM_TOKEN": token})
+    assert [authorization for _, authorization, _ in api.requests] == ["Bearer t.t.t", None]
+
+
 def test_the_receipt_can_be_json(run: Run, api: Api) -> None:
     """For programs."""
     api.answer("/v1/publish", 200, {"results": [RECEIPT]})
@@ -446,7 +545,16 @@ def test_the_receipt_can_be_json(run: Run, api: Api) -> None:
         (["session:42", "note", "{}"], "with a dot"),
         (["session:42", "a.b", "{}", "--url", "localhost:8001"], "not the URL of an HTTP API"),
         (["session:42", "a.b", "{}", "--url", "ws://127.0.0.1:8000"], "not the URL of an HTTP API"),
+        (["session:42", "a.b", "{}", "--url", "http://127.0.0.1:99999"], "not the URL of an HTTP API"),
+        (["session:42", "a.b", "{}", "--url", "http://a..b:1"], "not the URL of an HTTP API"),
         (["session:42", "a.b", "{}", "--event-id", "x" * 201], "event_id"),
+        (["session:42", "a.b", "{}", "--event-id", ""], "1 to 200 characters"),
+        (["session:42", "a.b", "{}", "--key", ""], "key must have 1 to 200 characters"),
+        (["session:42", "a.b", "{}", "--delivery", "now"], "'keep', 'latest' or 'ephemeral'"),
+        (["session:42", "a.b", "{}", "--ack", "required"], "only an alert takes ack"),
+        (["session:42", "a.b", '{"a": NaN}'], "not JSON that can be read"),
+        (["session:42", "a.b", '{"a": 1e999}'], "not JSON that can be read"),
+        (["session:42", "a.b", "{}", "--token", "a\nb"], "control character"),
     ],
 )
 def test_an_event_that_cannot_be_right_is_not_sent(run: Run, args: Sequence[str], words: str) -> None:
@@ -462,8 +570,9 @@ def test_an_event_that_cannot_be_right_is_not_sent(run: Run, args: Sequence[str]
         (401, {"code": "unauthenticated", "detail": "no token"}, "export POSTROOM_TOKEN=$(postroom token"),
         (401, {"code": "token_expired", "detail": "over"}, "export POSTROOM_TOKEN=$(postroom token"),
         (403, {"code": "forbidden", "detail": "not your room"}, "role service"),
+        (401, {"code": "unauthenticated", "detail": "no key: leave the token out"}, "unset POSTROOM_TOKEN"),
         (503, {"code": "busy", "title": "Busy"}, "try again"),
-        (500, {"title": "Internal error"}, "Internal error"),
+        (500, {"title": "Internal error \x1b[31m"}, "Internal error \\x1b[31m"),
         (200, {"results": [{"error": {"code": "session_ended", "message": "it ended"}}]}, "it ended"),
         (200, {"results": []}, "HTTP 200"),
         (200, {}, "HTTP 200"),
@@ -476,6 +585,15 @@ def test_a_refused_event_is_a_failure_with_advice(run: Run, api: Api, status: in
     assert (outcome.code, outcome.out) == (1, "")
     assert "was not published" in outcome.err
     assert words in outcome.err
+
+
+def test_after_an_internal_error_nobody_knows(run: Run, api: Api) -> None:
+    """The message has the id that makes trying again safe."""
+    api.answer("/v1/publish", 500, {"code": "internal", "detail": "an actor failed"})
+    outcome = run("publish", "session:42", "a.b", "--event-id", "x-1", "--url", api.url)
+    assert outcome.code == 1
+    assert "whether the event was published is not known" in outcome.err
+    assert "--event-id x-1" in outcome.err
 
 
 def test_something_else_at_the_url_is_recognised(run: Run, api: Api) -> None:

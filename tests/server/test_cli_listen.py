@@ -189,6 +189,7 @@ def test_listen_explains_a_refused_token() -> None:
     assert (outcome.code, outcome.out) == (1, "")
     assert "export POSTROOM_TOKEN=$(postroom token" in outcome.err
     assert "Traceback" not in outcome.err
+    assert outcome.err.count("wrong signature") == 1
 
 
 def test_listen_explains_a_room_that_may_not_be_read() -> None:
@@ -213,6 +214,7 @@ def test_listen_without_a_router_says_how_to_start_one() -> None:
     ("args", "words"),
     [
         (["42"], "is not the name of a room"),
+        (["session:1", "--token", "a\nb"], "control character"),
         (["session:1", "--after", "17"], "EPOCH:OFFSET"),
         (["session:1", "--after", "e1:x"], "EPOCH:OFFSET"),
         (["session:1", "session:2", "--after", "e1:7"], "several"),

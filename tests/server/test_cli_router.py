@@ -209,3 +209,139 @@ def test_a_port_in_use_is_explained(flag: str) -> None:
     assert f"port {port}" in err
     assert flag in err
     assert "Traceback" not in err
+
+
+def test_a_token_that_a_dev_router_cannot_check_is_to_be_left_out() -> None:
+    """An old POSTROOM_TOKEN: the advice is to unset it, once, and not to make another one."""
+    old = {"POSTROOM_TOKEN": issue_token(SECRET, "me", "admin", [], [], 60)}
+    with running("serve", "--dev") as router:
+        for args in (("publish", "session:1", "a.b"), ("listen", "session:1")):
+            code, _, err = finished(*args, environ={**router.environ, **old})
+            assert code == 1
+            assert err.count("unset POSTROOM_TOKEN") == 1
+            assert err.count("no key to check a token with") == 1
+            assert "make one" not in err
+
+
+def test_the_two_ports_are_told_apart() -> None:
+    """Each of them says which one it is not."""
+    with running("serve", "--dev") as router:
+        ws_as_http = re.sub(r"ws(://[^/]+).*", r"http\1", router.ws_url)
+        http_as_ws = router.api_url.replace("http", "ws") + "/v1/ws"
+        for args in (("publish", "session:1", "a.b"), ("status",)):
+            code, _, err = finished(*args, "--url", ws_as_http)
+            assert code == 1
+            assert "not the HTTP API of a router" in err
+            assert "8001" in err
+        code, _, err = finished("listen", "session:1", "--url", http_as_ws)
+        assert code == 1
+        assert "8000 unless set otherwise" in err
+        assert err.count("404") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["publish", "session:1", "a.b"],
+        ["check-config", "--dev"],
+        ["listen", "session:demo-1"],
+        ["token", "--user", "me"],
+        ["status"],
+        ["--help"],
+        ["--version"],
+    ],
+    ids=lambda args: args[0],
+)
+def test_a_full_disk_is_explained(args: list[str], demo: Running) -> None:
+    """Exit code 1, and one line."""
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "server.cli", *args],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "POSTROOM_SECRET": SECRET, **demo.environ},
+            timeout=30,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == "postroom: cannot write the output: No space left on device"
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Running]:
+    with running("demo") as router:
+        yield router
+
+
+INTERRUPTED = """
+import signal, sys
+
+class Interrupt:
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt)
+sys.argv = ["postroom", *{args!r}]
+from server.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "args"),
+    [
+        ("actors.errors", ["--help"]),
+        ("typer", ["--help"]),
+        ("server.commands.group", ["--help"]),
+        ("aiohttp.client", ["status"]),
+        ("msgspec", ["publish", "session:1", "a.b"]),
+        ("websockets", ["listen", "session:1"]),
+        ("jwt", ["token", "--user", "me"]),
+        ("server.settings", ["check-config", "--dev"]),
+        ("server.app", ["serve", "--dev"]),
+    ],
+)
+def test_ctrl_c_ends_a_command_while_it_starts(module: str, args: list[str]) -> None:
+    """In the middle of an import, as anywhere: no traceback."""
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(module=module, args=args)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_ctrl_c_before_there_is_a_connection_is_no_success() -> None:
+    """Once `listen` listens, Ctrl-C is how it ends; until then nothing was done."""
+    with command("listen", "session:1", "--url", "ws://127.0.0.1:9/v1/ws") as process:
+        assert process.stderr is not None
+        assert "not connected" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_commands_that_need_little_import_little() -> None:
+    """Their help comes at once: neither an HTTP library nor a router is loaded for it."""
+    code = (
+        "import sys; from server.commands import group\n"
+        "heavy = {'aiohttp', 'jwt', 'structlog', 'websockets', 'postroom_client', 'msgspec', 'server.app'}\n"
+        "sys.exit(str(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else 0)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

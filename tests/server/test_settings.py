@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from actors.errors import PostroomError
 from server.settings import DEFAULT_JOURNAL, Settings, SettingsError, load, resolve, unknown_variables
@@ -69,8 +71,8 @@ def test_paths_in_the_file_start_from_its_folder(tmp_path: Path) -> None:
     """So the file means the same wherever the router is started."""
     config = tmp_path / "postroom.toml"
     config.write_text('key_file = "keys/public.pem"\n')
-    assert load({}, {}, config).key_file == tmp_path / "keys/public.pem"
-    assert load({}, {"POSTROOM_KEY_FILE": "other.pem"}, config).key_file == Path("other.pem")
+    assert resolve({}, {}, config)[0].key_file == tmp_path / "keys/public.pem"
+    assert resolve({}, {"POSTROOM_KEY_FILE": "other.pem"}, config)[0].key_file == Path("other.pem")
 
 
 @pytest.mark.parametrize(
@@ -138,10 +140,38 @@ def test_without_anything_to_check_tokens_with_the_router_does_not_start() -> No
     assert 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"' in message
 
 
-def test_each_kind_of_key_is_enough() -> None:
+def test_each_kind_of_key_is_enough(tmp_path: Path) -> None:
     """Any one of the three."""
-    for variable, value in [("KEY_FILE", "public.pem"), ("JWKS_URL", "https://id.example/jwks.json")]:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    file = tmp_path / "public.pem"
+    file.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    for variable, value in [("SECRET", SECRET), ("KEY_FILE", str(file)), ("JWKS_URL", "https://id.example/jwks.json")]:
         load({}, {f"POSTROOM_{variable}": value})
+
+
+def test_a_key_file_that_cannot_be_used_names_where_it_was_set(tmp_path: Path) -> None:
+    """The settings file or the variable, not the key file; the message has the key file's own name."""
+    config = tmp_path / "postroom.toml"
+    config.write_text('key_file = "nope.pem"\n')
+    in_file = refusal(config=config)
+    assert (in_file.setting, in_file.source) == ("key_file", str(config))
+    assert f"cannot read {tmp_path / 'nope.pem'}: No such file" in in_file.message
+    assert refusal(environ={"POSTROOM_KEY_FILE": "nope.pem"}).source == "POSTROOM_KEY_FILE"
+    config.write_text('key_file = "a\\u0000b"\n')
+    assert "cannot read" in refusal(config=config).message
+
+
+def test_a_settings_file_is_not_the_command_line() -> None:
+    """What is wrong with the file that `--config` names is no wrong usage."""
+    missing = refusal(config=Path("none.toml"))
+    assert (missing.source, missing.from_flag) == ("--config", False)
+    assert refusal({"port": "x"}).from_flag
+
+
+def test_a_settings_file_that_nests_without_end_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "postroom.toml"
+    config.write_text(f"origins = {'[' * 100_000}")
+    assert "not a TOML file" in refusal(config=config).message
 
 
 @pytest.mark.parametrize("secret", ["short", "x" * 31, "ä" * 15])
