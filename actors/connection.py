@@ -362,6 +362,9 @@ class Connection(LoopActor):
             self._send_error(tag.id, Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {room}"))
             return
         self._send(replies.Subscribed(id=tag.id, room=room, **msgspec.structs.asdict(where)))
+        if state.closed:  # before, or because this answer was one too many
+            subscription.room_mailbox.tell(Detach(state.id))
+            return
         state.subscriptions[room] = subscription
         self._streams.begin(message)
 

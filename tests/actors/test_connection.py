@@ -195,6 +195,34 @@ async def test_without_hello_in_time_the_connection_is_closed(hall: Hall) -> Non
     assert client.wire.closed == (CloseCode.NO_HELLO, "no hello within 10 s")
 
 
+async def test_a_hello_that_was_said_in_time_may_wait_for_its_key(hall: Hall) -> None:
+    """The identity provider is slow, not the client."""
+    token = user(hall)
+    hall.authenticator.slow = True
+    client = hall.client()
+    client.say("hello", token=token)
+    await hall.clock.advance(60.0)
+    assert client.wire.closed is None
+    hall.authenticator.waiting.pop()()
+    await settled()
+    assert client.wire.of("welcome")
+
+
+async def test_a_hello_that_may_be_said_again_is_waited_for_again(hall: Hall) -> None:
+    """Who is told so late that tokens cannot be checked now has as long as before, and not for ever."""
+    hall.authenticator.tokens["ann"] = Refusal(ErrorCode.BUSY, "the identity provider cannot be reached")
+    hall.authenticator.slow = True
+    client = hall.client()
+    client.say("hello", token="ann")
+    await hall.clock.advance(60.0)
+    hall.authenticator.waiting.pop()()
+    await hall.clock.advance(9.9)
+    assert [message["code"] for message in client.wire.of("error")] == ["busy"]
+    assert client.wire.closed is None
+    await hall.clock.advance(0.2)
+    assert client.wire.closed == (CloseCode.NO_HELLO, "no hello within 10 s")
+
+
 async def test_after_the_welcome_no_hello_is_waited_for(hall: Hall) -> None:
     client = await hall.welcomed()
     await hall.clock.advance(1000.0)
@@ -233,6 +261,33 @@ async def test_a_refresh_is_not_a_way_to_become_somebody_else(hall: Hall) -> Non
     client = await hall.welcomed(user(hall))
     assert await refused(client, "refresh", token=user(hall, "bob", user="bob", role="admin")) == "forbidden"
     assert await refused(client, "subscribe", room="team:1") == "forbidden"
+
+
+@pytest.mark.parametrize("role", ["admin", "service"])
+async def test_a_refresh_is_not_a_way_to_another_role(hall: Hall, role: str) -> None:
+    """A connection is in its role's room, and is held to its role's limits, from the welcome on."""
+    client = await hall.welcomed(user(hall, rooms=("team:*",), expires_at=hall.clock.time() + 1000.0))
+    await client.subscribe("team:1")
+    identity, rooms = client.state.identity, set(client.state.subscriptions)
+    new = user(hall, "new", role=role, expires_at=hall.clock.time() + 2000.0)
+    assert await refused(client, "refresh", token=new) == "forbidden"
+    assert "role user" in client.wire.told[-1]["message"]
+    assert role in client.wire.told[-1]["message"]
+    assert client.state.identity is identity
+    assert set(client.state.subscriptions) == rooms
+    assert not client.wire.trusted
+    assert await refused(client, "subscribe", room="other:1") == "forbidden"
+    await hall.clock.advance(1100.0)
+    assert client.wire.closed == (CloseCode.TOKEN_EXPIRED, "token_expired")
+
+
+async def test_an_admin_does_not_become_a_user_by_a_refresh(hall: Hall) -> None:
+    """It would stay in the admins' room."""
+    client = await hall.welcomed(user(hall, role="admin"))
+    assert await refused(client, "refresh", token=user(hall, "new")) == "forbidden"
+    assert client.state.identity is not None
+    assert client.state.identity.role == "admin"
+    assert "role:admin" in client.state.subscriptions
 
 
 async def test_a_refresh_with_fewer_rights_ends_what_they_allowed(hall: Hall) -> None:

@@ -15,6 +15,8 @@ from actors.ports import ConnectionLimits
 from .client import Client, Hall
 from .fake_clock import settled
 
+ALERT = {"severity": "critical", "title": "disk full"}
+
 pytestmark = pytest.mark.usefixtures("nothing_left")
 Open = Callable[..., Hall]
 
@@ -110,6 +112,27 @@ async def test_a_filter_keeps_the_chain_whole(hall: Hall) -> None:
     assert client.offsets("team:1") == [1, 8, 15]
 
 
+@pytest.mark.parametrize(
+    "kinds", [[f"app.kind{number}" for number in range(33)], ["app.thing", "app." + "x" * 197], []], ids=len
+)
+async def test_a_filter_that_is_too_large_is_a_bad_message(hall: Hall, kinds: list[str]) -> None:
+    """Each connection's filters are kept for as long as it is in its rooms."""
+    client = await hall.welcomed()
+    answer = await client.ask("subscribe", room="team:1", kinds=kinds)
+    assert answer["code"] == "bad_message"
+    assert "kinds" in answer["message"]
+    assert "team:1" not in client.state.subscriptions
+
+
+async def test_a_filter_may_name_32_kinds_of_200_characters(hall: Hall) -> None:
+    """The bounds themselves are inside."""
+    client = await hall.welcomed()
+    kinds = [f"app.{number:0196}" for number in range(32)]
+    await client.subscribe("team:1", kinds=kinds)
+    await hall.house.publish("team:1", kind=kinds[31])
+    assert client.offsets("team:1") == [1]
+
+
 async def test_the_owner_of_a_session_may_read_it_and_others_may_not(hall: Hall) -> None:
     await hall.house.publish("session:1", kind="session", data={"status": "started", "owner": "ann"})
     ann, bob = await hall.welcomed(user(hall)), await hall.welcomed(user(hall, "bob", user="bob"))
@@ -176,6 +199,20 @@ async def test_an_alert_is_acknowledged(hall: Hall) -> None:
     answer = await client.ask("ack", room="team:1", event_id="a1")
     assert (answer["type"], answer["room"], answer["event_id"]) == ("acknowledged", "team:1", "a1")
     assert await refused(client, "ack", room="team:1", event_id="a1") == "not_found"
+
+
+async def test_acknowledging_tells_nobody_which_rooms_there_are(hall: Hall) -> None:
+    """Where nothing may be read, a room that exists and one that does not look the same."""
+    client = await hall.welcomed(user(hall, rooms=("team:*",)))
+    for room in ("other:1", "session:1"):
+        await hall.house.publish(room, kind="alert", data=ALERT, event_id="a1")
+    for room in ("other:1", "session:1", "other:never", "session:never"):
+        assert await refused(client, "ack", room=room, event_id="a1") == "forbidden"
+    assert not hall.house.directory.known("other:never")
+    assert not hall.house.directory.known("session:never")
+    assert await refused(client, "ack", room="team:never", event_id="a1") == "not_found"
+    await hall.house.publish("team:1", kind="alert", data=ALERT, event_id="a1")
+    assert (await client.ask("ack", room="team:1", event_id="a1"))["type"] == "acknowledged"
 
 
 async def test_users_are_held_to_a_rate_and_told_when_to_go_on(open_hall: Open) -> None:

@@ -11,8 +11,21 @@ from actors.batch import Batch
 from actors.connection import Connection
 from actors.errors import CloseCode
 from actors.identity import Identity
-from actors.messages import Attached, Authenticated, Drain, Frame, Joined, Publish, Published, Refused, Writable
+from actors.messages import (
+    Acknowledge,
+    Attached,
+    Authenticated,
+    Committed,
+    Drain,
+    Frame,
+    Joined,
+    Publish,
+    Published,
+    Refused,
+    Writable,
+)
 from actors.replies import State
+from actors.room import Room
 
 from .client import Client, Hall
 from .fake_clock import settled
@@ -293,3 +306,19 @@ async def test_a_repair_is_one_log_line_with_the_offsets_of_each_room(
     (line,) = [line for line in logged if line["event"] == "connection_repaired"]
     assert line["connection"] == client.state.id
     assert line["rooms"][ROOM] == {"from": 3, "to": 5}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("message", [Acknowledge, Committed])
+async def test_an_acknowledgement_on_which_the_room_failed_is_answered_once(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, message: type, after: bool
+) -> None:
+    """By what the room did or by what it says after the repair, and nothing of it stays under way."""
+    await hall.house.publish(ROOM, kind="alert", data={"severity": "critical", "title": "disk full"}, event_id="a1")
+    client = await hall.welcomed()
+    before = client.wire.under_way
+    fail_once(monkeypatch, Room, message, after=after)
+    await client.ask("ack", room=ROOM, event_id="a1")
+    assert len([told for told in client.wire.told if told.get("id") == client._ids]) == 1
+    assert not client.state.publishing
+    assert client.wire.under_way == before

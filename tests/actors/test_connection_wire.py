@@ -9,6 +9,7 @@ import pytest
 
 from actors.errors import CloseCode
 from actors.messages import Close, Drain, Publish
+from actors.outbox import Outbox
 from actors.ports import ConnectionLimits
 
 from .client import Client, Hall
@@ -17,6 +18,7 @@ from .fake_clock import settled
 pytestmark = pytest.mark.usefixtures("nothing_left")
 ROOM = "team:1"
 OUTBOX_BYTES = 20_000
+STATE_BYTES = 10_000
 
 
 @pytest.fixture
@@ -123,6 +125,71 @@ async def test_after_it_was_closed_as_slow_nothing_piles_up_for_it(hall: Hall) -
         client.say("ping")
     await publish(hall, 30, size=1_000)
     assert client.state.outbox.size == 0
+
+
+async def large_states(hall: Hall, count: int) -> int:
+    """Put an alert of 10 KB into each of so many rooms; return about how large an answer with such a state is."""
+    data = {"severity": "critical", "title": "disk full", "filling": "x" * STATE_BYTES}
+    for number in range(count):
+        hall.house.source.tell(Publish(rooms=(f"team:{number}",), kind="alert", data=data))
+    await settled()
+    return STATE_BYTES + 1000
+
+
+@pytest.mark.parametrize("command", ["subscribe", "state"])
+async def test_large_answers_that_the_wire_does_not_take_stay_within_the_bound(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Whoever asks must read: the answers of one turn are held to the bound one by one."""
+    answer_bytes = await large_states(hall, 50)
+    client = await hall.welcomed()
+    client.wire.paused = True
+    sizes = [0]
+    push = Outbox.push
+
+    def measured(self: Outbox, frames: bytes) -> None:
+        push(self, frames)
+        sizes.append(self.size)
+
+    monkeypatch.setattr(Outbox, "push", measured)
+    for number in range(50):
+        client.say(command, id=100 + number, room=f"team:{number}")
+    await settled()
+    assert max(sizes) <= OUTBOX_BYTES + answer_bytes
+    assert client.wire.closed == (CloseCode.SLOW_CONSUMER, "slow_consumer")
+    assert client.state.outbox.size == 0
+    assert not client.state.subscriptions
+
+
+@pytest.mark.parametrize("command", ["subscribe", "state"])
+async def test_large_answers_that_the_wire_takes_are_no_offence(hall: Hall, command: str) -> None:
+    """However many are asked for at once."""
+    await large_states(hall, 50)
+    client = await hall.welcomed()
+    for number in range(50):
+        client.say(command, id=100 + number, room=f"team:{number}")
+    await settled()
+    assert client.wire.closed is None
+    assert [message["id"] for message in client.wire.told if message.get("id", 0) >= 100] == list(range(100, 150))
+
+
+@pytest.mark.parametrize("paused", ["before", "by the answer"])
+async def test_old_events_wait_in_the_room_while_the_wire_takes_no_more(hall: Hall, paused: str) -> None:
+    """A client is not closed as slow for what it was promised a page at a time."""
+    await publish(hall, 200, size=200)
+    client = await hall.welcomed()
+    client.wire.paused = paused == "before"
+    client.wire.fills_up = paused == "by the answer"
+    client.say("subscribe", room=ROOM, history=200)
+    await settled()
+    assert client.wire.closed is None
+    assert client.state.outbox.size < 1000
+    client.wire.fills_up = False
+    client.wire.go_on()
+    await settled()
+    assert client.offsets(ROOM) == list(range(1, 201))
+    await publish(hall, 1)
+    assert client.offsets(ROOM)[-1] == 201
 
 
 async def test_a_large_history_is_asked_for_only_as_fast_as_the_wire_takes_it(hall: Hall) -> None:

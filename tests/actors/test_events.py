@@ -158,6 +158,16 @@ def test_names_that_no_frame_could_carry_are_refused(name: str) -> None:
     assert name in refusal(**{name: "half \ud83d"})
 
 
+def test_the_ids_of_acknowledgements_are_the_routers_own() -> None:
+    """A publisher that took one would keep the alert from being acknowledged."""
+    for event_id in ("a1.acknowledged", "a1@1.acknowledged", ".acknowledged"):
+        message = refusal(event_id=event_id)
+        assert repr(event_id) in message
+        assert "'.acknowledged'" in message
+    assert a_draft(event_id="acknowledged").id == "acknowledged"
+    assert a_draft(event_id="a1.acknowledged.twice").id == "a1.acknowledged.twice"
+
+
 def test_a_refused_delivery_is_named_with_the_possible_ones() -> None:
     message = refusal(delivery="never")
     assert "'never'" in message

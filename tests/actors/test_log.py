@@ -184,6 +184,20 @@ async def test_a_retired_room_comes_back_as_it_was(log: EventLog) -> None:
     assert record.events == (committed.event,)
 
 
+async def test_rooms_in_which_nothing_happened_push_no_other_out_of_the_memory_log() -> None:
+    """Whoever may open rooms could have those forgotten that hold something."""
+    log = MemoryLog(retired_rooms=2)
+    before = await record_of(log, "team:1")
+    await append(log, "a", room="team:1")
+    log.release("team:1")
+    for number in range(10):
+        await record_of(log, f"junk:{number}")
+        log.release(f"junk:{number}")
+    assert not any(log.known(f"junk:{number}") for number in range(10))
+    assert log.known("team:1")
+    assert (await record_of(log, "team:1")).epoch == before.epoch
+
+
 async def test_the_memory_log_forgets_the_room_that_retired_longest_ago() -> None:
     log = MemoryLog(retired_rooms=2)
     epochs = {}

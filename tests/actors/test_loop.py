@@ -734,6 +734,50 @@ async def test_a_failing_on_start_keeps_the_messages_for_the_next_successor() ->
     assert page == ["kept"]
 
 
+async def test_a_message_on_which_on_restart_fails_is_not_tried_again() -> None:
+    """Else one message that cannot be repaired would fail every successor, until the supervisor gives the actor up."""
+    repaired: list[Any] = []
+
+    class Repairer(Quiet):
+        def on_restart(self, failure: Exit) -> None:
+            repaired.append(failure.message)
+            if failure.message is not None:
+                raise Boom("cannot repair that")
+
+    guard = Guard(restart=lambda mailbox: Repairer.start(mailbox=mailbox))
+    poison = Boom("poison")
+    Quiet.start(mailbox=guard.mailbox)
+    guard.mailbox.tell(poison)
+    assert await guard.mailbox.ask("next") == "next"
+    assert repaired == [poison, None]
+    assert [(str(how.cause), how.message) for how in guard.exits] == [("poison", poison), ("cannot repair that", None)]
+    await stop(*ActorRegistry.get_all())
+
+
+async def test_a_message_is_kept_for_the_repair_while_on_start_fails() -> None:
+    """Who waits for an answer to it is not forgotten because the next actor did not come up at once."""
+    repaired: list[Any] = []
+
+    class Repairer(Quiet):
+        lives = 0
+
+        def on_start(self) -> None:
+            Repairer.lives += 1
+            if Repairer.lives < 3:
+                raise Boom("not yet")
+
+        def on_restart(self, failure: Exit) -> None:
+            repaired.append(failure.message)
+
+    guard = Guard(restart=lambda mailbox: Repairer.start(mailbox=mailbox))
+    poison = Boom("poison")
+    Quiet.start(mailbox=guard.mailbox)
+    guard.mailbox.tell(poison)
+    assert await guard.mailbox.ask("next") == "next"
+    assert repaired == [poison]
+    await stop(*ActorRegistry.get_all())
+
+
 async def test_a_reference_names_one_life() -> None:
     guard = Guard(restart=lambda mailbox: Quiet.start(mailbox=mailbox))
     ref = Quiet.start(mailbox=guard.mailbox)

@@ -9,8 +9,10 @@ import pytest
 
 from actors import commands, replies
 from actors.commands import Position
+from actors.errors import ErrorCode
 from actors.identity import Identity
-from actors.messages import Detach, Joined, Published, Query, Sweep
+from actors.log import MemoryLog
+from actors.messages import Acknowledge, Detach, Joined, Published, Query, Refused, Sweep
 from actors.replies import Missing
 from actors.room import Room, RoomLimits
 
@@ -62,6 +64,15 @@ async def held(house: House) -> list[int]:
     (answer,) = ear.heard
     assert isinstance(answer, replies.History)
     return [event.offset for event in answer.events]
+
+
+async def acknowledge(house: House, event_id: str) -> Published | Refused:
+    ear = Ear()
+    house.directory.room(ROOM).tell(Acknowledge(event_id, Identity(user="ops", role="admin"), ear, None))
+    await settled()
+    (answer,) = ear.heard
+    assert isinstance(answer, Published | Refused)
+    return answer
 
 
 async def fill(house: House, count: int) -> None:
@@ -144,6 +155,37 @@ async def test_an_event_id_is_remembered_as_long_as_its_event(open_house: Callab
     answer = await house.append(ROOM, event_id="once")
     assert isinstance(answer, Published)
     assert not answer.receipt.duplicate
+
+
+async def test_an_alert_that_comes_again_under_its_id_is_acknowledged_again(
+    open_house: Callable[[RoomLimits], House],
+) -> None:
+    """Its first acknowledgement is still in the history when the alert itself has left it."""
+    house = open_house(RoomLimits(history_events=4))
+    await house.append(ROOM, "alert", event_id="disk")
+    await fill(house, 2)
+    await acknowledge(house, "disk")
+    await fill(house, 1)
+    house.directory.room(ROOM).tell(Sweep())
+    await settled()
+    assert await held(house) == [2, 3, 4, 5]
+    again = await house.append(ROOM, "alert", event_id="disk")
+    assert isinstance(again, Published)
+    assert not again.receipt.duplicate
+    answer = await acknowledge(house, "disk")
+    assert isinstance(answer, Published)
+    assert (answer.receipt.offset, answer.receipt.duplicate) == (7, False)
+    assert (await joined(house)).where.state["alerts"] == []  # type: ignore[index]
+
+
+async def test_an_id_cannot_be_taken_from_an_acknowledgement_beforehand(house: House) -> None:
+    """Whoever publishes before the operator acknowledges."""
+    await house.append(ROOM, "alert", event_id="disk")
+    for event_id in ("disk.acknowledged", "disk@1.acknowledged"):
+        ear = await house.publish(ROOM, event_id=event_id)
+        assert ear.only(Refused).refusal.code is ErrorCode.INVALID_EVENT
+    assert isinstance(await acknowledge(house, "disk"), Published)
+    assert (await joined(house)).where.state["alerts"] == []  # type: ignore[index]
 
 
 async def test_a_subscriber_that_was_overtaken_by_the_trim_is_told_so(
@@ -230,6 +272,32 @@ async def test_a_room_where_nothing_ever_happened_retires_at_once(house: House) 
     await house.clock.advance(IDLE_S / 2)
     assert len(house.directory) == 0
     assert not house.directory.known(ROOM)
+
+
+async def test_empty_rooms_that_come_and_go_leave_those_alone_that_hold_something(nothing_left: None) -> None:
+    """However many there are, a room that was used is remembered with its epoch and state."""
+    house = House(RoomLimits(idle_s=IDLE_S), MemoryLog(retired_rooms=2))
+    await house.append(ROOM, "session", {"status": "started", "owner": "ann"})
+    before = await joined(house)
+    await house.clock.advance(2 * IDLE_S)
+    for number in range(10):
+        house.subscribe(f"junk:{number}", Ear(), "c1", state=False)
+        await settled()
+        house.directory.room(f"junk:{number}").tell(Detach("c1"))
+    await house.clock.advance(IDLE_S / 2)
+    assert (len(house.directory), rooms_alive()) == (0, 0)
+    after = await joined(house)
+    assert (after.where.epoch, after.where.state) == (before.where.epoch, before.where.state)
+    await house.end()
+
+
+async def test_an_empty_room_that_somebody_is_in_stays(house: House) -> None:
+    follower = Follower()
+    house.subscribe(ROOM, follower)
+    await house.clock.advance(IDLE_S)
+    assert len(house.directory) == 1
+    await house.append(ROOM)
+    assert follower.chain.offsets == [1]
 
 
 async def test_the_wait_begins_when_the_last_one_leaves(house: House) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pykka
 import pytest
 
 from actors.child import Backoff, ChildSpec
@@ -71,6 +72,65 @@ async def test_a_child_that_fails_while_nobody_supervises_is_brought_back_once(
     assert good.occupied
     assert family.notes.count("good start") == 2
     assert [line["actor"] for line in logged if line["event"] == "actor_failed"] == ["bad", "good"]
+
+
+async def test_a_child_that_stopped_while_nobody_supervised_is_not_brought_back(family: Family) -> None:
+    """It has ended in an orderly way: its mailbox is closed, and the registry knows of nobody who lives there."""
+    bad, done = await family.worker("bad", intensity=0), await family.worker("done", restart="transient")
+    await family.fail(bad)
+    done.stop()
+    await settled()
+    family.start_parent()
+    await settled()
+    assert done.closed
+    assert list(family.children) == [bad]
+    assert family.notes.count("done start") == 1
+    assert [ref.actor_inbox for ref in pykka.ActorRegistry.get_by_class(Worker)] == [bad]
+
+
+async def test_a_child_that_stops_in_the_turn_in_which_its_supervisor_fails_is_not_brought_back(
+    family: Family,
+) -> None:
+    """The supervisor that fails has not heard of the stop, and the one that follows hears of it in its mailbox."""
+    bad, done = await family.worker("bad", intensity=0), await family.worker("done", restart="transient")
+    bad.tell(Fail(Boom("it broke")))
+    done.stop()
+    await settled()
+    family.start_parent()
+    await settled()
+    await family.tell(bad, "here")
+    assert done.closed
+    assert list(family.children) == [bad]
+    assert family.notes == ["bad start", "done start", "done stop", "bad start", "bad here"]
+    assert [ref.actor_inbox for ref in pykka.ActorRegistry.get_by_class(Worker)] == [bad]
+
+
+async def test_a_permanent_child_that_stopped_while_nobody_supervised_is_brought_back(family: Family) -> None:
+    bad, keeper = await family.worker("bad", intensity=0), await family.worker("keeper", restart="permanent")
+    await family.fail(bad)
+    keeper.stop()
+    await settled()
+    family.start_parent()
+    await settled()
+    await family.tell(keeper, "here")
+    assert family.notes.count("keeper start") == 2
+    assert family.notes[-1] == "keeper here"
+
+
+async def test_a_temporary_child_that_failed_while_nobody_supervised_is_given_up(
+    family: Family, logged: list[dict[str, Any]]
+) -> None:
+    """Whoever waits to hear of it hears of it, and so do operators."""
+    given_up: list[Exit] = []
+    bad = await family.worker("bad", intensity=0)
+    brief = await family.worker("brief", restart="temporary", on_give_up=given_up.append)
+    await family.fail(bad)
+    await family.fail(brief)
+    family.start_parent()
+    await settled()
+    assert brief.closed
+    assert [str(how.cause) for how in given_up] == ["it broke"]
+    assert [line["actor"] for line in logged if line["event"] == "actor_failed"] == ["bad", "brief"]
 
 
 async def test_an_escalation_stops_at_the_parent_that_can_bear_it(family: Family) -> None:
@@ -227,3 +287,21 @@ async def test_nobody_is_started_any_more_while_the_others_stop(family: Family) 
     assert late_mailbox.closed
     assert other.closed
     assert "late start" not in family.notes
+
+
+async def test_a_child_that_is_told_to_a_supervisor_that_stops_is_not_started(family: Family) -> None:
+    """It could not be stopped any more; who asks it something hears that it is not there."""
+    worker, late = await family.worker("w"), Mailbox(name="late")
+    asked = late.ask("are you there")
+    spec = ChildSpec("late", lambda box: Worker.start(family.notes, "late", mailbox=box))
+    family.parent.tell(Shutdown())
+    family.parent.tell(StartChild(spec, late))
+    await settled()
+    assert late.closed
+    with pytest.raises(pykka.ActorDeadError):
+        await asked
+    assert worker.closed
+    assert not family.parent.occupied
+    assert [how.cause for how in family.ended] == [None]
+    assert family.children == {}
+    assert family.notes == ["w start", "w stop"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -42,6 +43,21 @@ async def test_a_page_of_the_same_host_may_connect(dev: bool) -> None:
         assert await status(each, f"Origin: http://127.0.0.1:{api}") == 101
         assert await status(each, f"Origin: http://localhost:{ws}", host=f"localhost:{ws}") == 101
         assert await status(each, f"Origin: http://localhost:{api}", host=f"localhost:{ws}") == 101
+
+
+@pytest.mark.parametrize("path", ["//[", "//[x]/v1/ws", "//]"])
+async def test_a_path_that_is_none_is_a_bad_request(
+    router: Router, logged: list[dict[str, Any]], caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """Whatever is asked for, the router does not stumble over it."""
+    async with RawClient(router.addresses.ws_url) as client:
+        answer, _, body = await client.request(path=path)
+        assert answer == 400
+        assert b"Traceback" not in body
+    assert await status(router, path=path) == 400
+    assert await status(router) == 101
+    assert [line for line in logged if line["log_level"] in ("error", "critical")] == []
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 @pytest.mark.parametrize("dev", [True, False])

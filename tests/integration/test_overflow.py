@@ -196,6 +196,40 @@ async def test_a_burst_puts_no_more_than_the_bound_before_a_client():
             assert numbers(await back.events(200 - at["offset"])) == list(range(at["offset"], 200))
 
 
+@pytest.mark.parametrize("command", ["subscribe", "state"])
+async def test_large_states_that_nobody_reads_stay_within_the_bound(monkeypatch: pytest.MonkeyPatch, command: str):
+    """Each answer may be as large as a state; a client that reads none of them costs its bound and one more."""
+    rooms, answer_bytes = 100, 5 * EVENT_BYTES
+    async with running_router(dev=True, outbox_bytes=OUTBOX_BYTES) as router, http_service(router) as service:
+        url = router.addresses.ws_url
+        alert = {"kind": "alert", "data": {"severity": "critical", "title": "t", "filling": FILLING}}
+        for n in range(4):
+            await service.publish({"rooms": [f"full:{room}" for room in range(rooms)], **alert, "event_id": f"a{n}"})
+        async with NativeClient(url) as steady, small_client(url) as hostile:
+            await steady.subscribe("team:2")
+            state = state_of(router, hostile)
+            hostile.socket.transport.pause_reading()
+            waiting = [0]
+            push = Outbox.push
+
+            def measured(self: Outbox, frames: bytes) -> None:
+                push(self, frames)
+                if self is state.outbox:
+                    waiting.append(self.size + state.wire.buffered)
+
+            monkeypatch.setattr(Outbox, "push", measured)
+            for room in range(rooms):
+                await hostile.send(command, id=room, room=f"full:{room}")
+            for n in range(10):
+                await publish(router, "team:2", "app.count", {"n": n})
+            assert numbers(await steady.events(10)) == list(range(10))
+            await wait_until(lambda: state.wire.close_code == 4002, "the client counts as slow")
+            assert max(waiting) <= OUTBOX_BYTES + answer_bytes
+            assert not state.subscriptions
+            hostile.socket.transport.resume_reading()
+            assert await hostile.closed() == (4002, "slow_consumer")
+
+
 async def test_answers_that_nobody_reads_stay_within_the_bound(monkeypatch: pytest.MonkeyPatch):
     """A client that asks for old events again and again and reads no answer costs its bound, not each answer."""
     async with running_router(dev=True, outbox_bytes=OUTBOX_BYTES) as router:

@@ -222,6 +222,24 @@ def test_dev_takes_loopback_and_needs_no_secret(address: str) -> None:
     assert load({"dev": True, "host": address, "api_host": address}).dev
 
 
+def test_pings_may_not_come_faster_than_they_are_answered() -> None:
+    """The next ping would be sent while the last one may still be answered."""
+    error = refusal(environ={"POSTROOM_SECRET": SECRET, "POSTROOM_HEARTBEAT_S": "9.5"})
+    assert error.setting == "heartbeat_s"
+    message = str(error)
+    assert "POSTROOM_HEARTBEAT_S" in message
+    assert "9.5 s is less than pong_timeout_s = 10 s" in message
+    error = refusal({"pong_timeout_s": "26"}, {"POSTROOM_SECRET": SECRET})
+    assert error.setting == "heartbeat_s"
+    assert "25 s is less than pong_timeout_s = 26 s" in str(error)
+
+
+def test_a_ping_as_often_as_its_answer_may_take_will_do() -> None:
+    """The bound itself is inside."""
+    settings = load({"heartbeat_s": "0.5", "pong_timeout_s": "0.5"}, {"POSTROOM_SECRET": SECRET})
+    assert (settings.heartbeat_s, settings.pong_timeout_s) == (0.5, 0.5)
+
+
 def test_dev_lifts_the_caps_that_were_not_set() -> None:
     """What was asked for stays."""
     settings, sources = resolve({"dev": True}, {"POSTROOM_MAX_CONNECTIONS_PER_USER": "5"})
