@@ -53,6 +53,7 @@ class MeasuredConnection(ServerConnection):
             self._unparsed += data
         elif len(data) <= _PIECE:
             super().data_received(data)
+            self.piece_taken()
         else:
             self._unparsed = bytearray(data)
             self.transport.pause_reading()
@@ -84,6 +85,9 @@ class MeasuredConnection(ServerConnection):
             self.send_data()
             self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
 
+    def piece_taken(self) -> None:
+        """Look at what a piece has brought about; called after each."""
+
     def cut(self) -> None:
         """Drop the socket at once, with what waits in it."""
         self._unparsed = None
@@ -109,6 +113,7 @@ class MeasuredConnection(ServerConnection):
         piece = bytes(self._unparsed[:_PIECE])
         del self._unparsed[:_PIECE]
         super().data_received(piece)
+        self.piece_taken()
 
     def _resume(self) -> None:
         if self._unparsed is None:

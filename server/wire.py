@@ -75,9 +75,12 @@ class GuardedConnection(MeasuredConnection):
             self.wire.lost()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came in, and refuse to pile up answers to control frames."""
+        """Take what came in; whatever it is, the client is there."""
         self.heard = True
         super().data_received(data)
+
+    def piece_taken(self) -> None:
+        """Refuse to pile up answers to control frames."""
         if self.paused and self.transport.get_write_buffer_size() > self._paused_at + self.buffer_limit:
             self.cut()
 
