@@ -34,6 +34,8 @@ else:
     _TIOCOUTQ = None
 
 _PING = bytes(Frame(Opcode.PING, b"").serialize(mask=False))
+_STALL_LOOKS = 5
+"""How often a client that is behind is looked at within `stall_s`."""
 _UNDER_WAY = 64
 _UNDER_WAY_TRUSTED = 1024
 
@@ -127,7 +129,10 @@ class GuardedConnection(MeasuredConnection):
     def _watch_stall(self) -> None:
         if not self.paused or self._stall_timer is not None:
             return
-        self._stall_timer = self.loop.call_later(self.stall_s, self._check_stall, self._unread())
+        self._look_later(self._unread(), 0)
+
+    def _look_later(self, unread: int, looks: int) -> None:
+        self._stall_timer = self.loop.call_later(self.stall_s / _STALL_LOOKS, self._check_stall, unread, looks)
 
     def _unread(self) -> int:
         """Count the bytes that the client's side has not taken, as far as the platform tells.
@@ -142,13 +147,15 @@ class GuardedConnection(MeasuredConnection):
                 waiting += int.from_bytes(answer, sys.byteorder)
         return waiting
 
-    def _check_stall(self, waiting_then: int) -> None:
-        if self._unread() >= waiting_then:
+    def _check_stall(self, unread_then: int, looks: int) -> None:
+        """Cut a client that took nothing over so many looks in a row."""
+        unread = self._unread()
+        looks = looks + 1 if unread >= unread_then else 0
+        if looks == _STALL_LOOKS:
             self.stalled = True
             self.cut()
         else:
-            self._stall_timer = None
-            self._watch_stall()
+            self._look_later(unread, looks)
 
     def _stop_stall_timer(self) -> None:
         if self._stall_timer is not None:
