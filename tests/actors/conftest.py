@@ -7,7 +7,7 @@ import functools
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ import pykka
 import pytest
 
 from actors.mailbox import Dispatcher
+
+from .client import Hall
+from .house import House
 
 HANG_S = 30.0
 WAIT_S = 5.0
@@ -122,3 +125,31 @@ def nothing_left() -> Iterator[None]:
     for ref in left:
         pykka.ActorRegistry.unregister(ref)
     assert left == [], "actors left running"
+
+
+@pytest.fixture
+async def house(nothing_left: None) -> AsyncIterator[House]:
+    """Rooms and a source, without connections."""
+    house = House()
+    yield house
+    await house.end()
+
+
+@pytest.fixture
+async def open_hall(nothing_left: None) -> AsyncIterator[Callable[..., Hall]]:
+    """Make halls: rooms, a source and connections, with options of their own."""
+    halls: list[Hall] = []
+
+    def make(**options: Any) -> Hall:
+        halls.append(Hall(**options))
+        return halls[-1]
+
+    yield make
+    for hall in halls:
+        await hall.end()
+
+
+@pytest.fixture
+async def hall(open_hall: Callable[..., Hall]) -> Hall:
+    """A hall as it comes."""
+    return open_hall()

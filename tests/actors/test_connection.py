@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from actors.errors import CloseCode, ErrorCode, Refusal
-from actors.identity import Identity
 from actors.ports import ConnectionLimits
 
-from .client import Client, Hall
+from .asking import refused, user
+from .client import Hall
 from .fake_clock import settled
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 OWN_ROOMS = {"user:anonymous", "role:admin", "broadcast", "system"}
-Open = Callable[..., Hall]
-
-
-@pytest.fixture
-async def open_hall(nothing_left: None) -> AsyncIterator[Open]:
-    halls: list[Hall] = []
-
-    def make(**options: Any) -> Hall:
-        halls.append(Hall(**options))
-        return halls[-1]
-
-    yield make
-    for hall in halls:
-        await hall.end()
-
-
-@pytest.fixture
-async def hall(open_hall: Open) -> Hall:
-    return open_hall()
-
-
-def user(hall: Hall, token: str = "ann", **fields: Any) -> str:
-    """Make a token of a user."""
-    hall.authenticator.tokens[token] = Identity(**{"user": "ann", **fields})
-    return token
-
-
-async def refused(client: Client, type: str, **fields: Any) -> str:
-    """Say something that is refused; return the code."""
-    answer = await client.ask(type, **fields)
-    assert answer["type"] == "error", answer
-    assert answer["temporary"] is ErrorCode(answer["code"]).temporary
-    return str(answer["code"])
 
 
 # --- hello
@@ -111,7 +77,7 @@ async def test_a_room_that_may_not_be_resumed_is_revoked_and_the_others_are_join
     assert client.wire.of("welcome")[0]["rooms"]["broadcast"]["recovery"] == "none"
 
 
-async def test_no_more_rooms_are_resumed_than_may_be_subscribed_to(open_hall: Open) -> None:
+async def test_no_more_rooms_are_resumed_than_may_be_subscribed_to(open_hall: Callable[..., Hall]) -> None:
     client = open_hall(limits=ConnectionLimits(rooms=2)).client()
     position = {"epoch": "e", "offset": 0}
     welcome = await client.ask("hello", resume={f"team:{n}": position for n in range(4)})
@@ -153,7 +119,7 @@ async def test_a_token_that_does_not_count_closes_the_connection(
     assert client.wire.closed == (code, refusal)
 
 
-async def test_without_a_token_a_guarded_router_closes(open_hall: Open) -> None:
+async def test_without_a_token_a_guarded_router_closes(open_hall: Callable[..., Hall]) -> None:
     client = open_hall(anonymous=None).client()
     assert await refused(client, "hello") == "unauthenticated"
     assert client.wire.closed == (CloseCode.UNAUTHENTICATED, "unauthenticated")

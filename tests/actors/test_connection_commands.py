@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from actors.errors import CloseCode, ErrorCode
-from actors.identity import Identity
+from actors.errors import CloseCode
 from actors.messages import Close
 from actors.ports import ConnectionLimits
 
-from .client import Client, Hall
+from .asking import refused, user
+from .client import Hall
 from .fake_clock import settled
 
 ALERT = {"severity": "critical", "title": "disk full"}
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-Open = Callable[..., Hall]
-
-
-@pytest.fixture
-async def open_hall(nothing_left: None) -> AsyncIterator[Open]:
-    halls: list[Hall] = []
-
-    def make(**options: Any) -> Hall:
-        halls.append(Hall(**options))
-        return halls[-1]
-
-    yield make
-    for hall in halls:
-        await hall.end()
-
-
-@pytest.fixture
-async def hall(open_hall: Open) -> Hall:
-    return open_hall()
-
-
-def user(hall: Hall, token: str = "ann", **fields: Any) -> str:
-    """Make a token of a user."""
-    hall.authenticator.tokens[token] = Identity(**{"user": "ann", **fields})
-    return token
-
-
-async def refused(client: Client, type: str, **fields: Any) -> str:
-    """Say something that is refused; return the code."""
-    answer = await client.ask(type, **fields)
-    assert answer["type"] == "error", answer
-    assert answer["temporary"] is ErrorCode(answer["code"]).temporary
-    return str(answer["code"])
 
 
 # --- rooms
@@ -78,7 +45,7 @@ async def test_nobody_subscribes_twice(hall: Hall) -> None:
     assert await refused(client, "subscribe", room="broadcast") == "already_subscribed"
 
 
-async def test_subscriptions_are_counted_without_those_joined_by_themselves(open_hall: Open) -> None:
+async def test_subscriptions_are_counted_without_those_joined_by_themselves(open_hall: Callable[..., Hall]) -> None:
     client = await open_hall(limits=ConnectionLimits(rooms=2)).welcomed()
     client.say("subscribe", room="team:1")
     client.say("subscribe", room="team:2")
@@ -87,7 +54,7 @@ async def test_subscriptions_are_counted_without_those_joined_by_themselves(open
     await client.subscribe("team:3")
 
 
-async def test_a_refused_subscription_leaves_its_place_free(open_hall: Open) -> None:
+async def test_a_refused_subscription_leaves_its_place_free(open_hall: Callable[..., Hall]) -> None:
     hall = open_hall(limits=ConnectionLimits(rooms=1))
     await hall.house.publish("session:1", kind="session", data={"status": "started", "owner": "bob"})
     client = await hall.welcomed(user(hall, rooms=("team:*",)))
@@ -215,7 +182,7 @@ async def test_acknowledging_tells_nobody_which_rooms_there_are(hall: Hall) -> N
     assert (await client.ask("ack", room="team:1", event_id="a1"))["type"] == "acknowledged"
 
 
-async def test_users_are_held_to_a_rate_and_told_when_to_go_on(open_hall: Open) -> None:
+async def test_users_are_held_to_a_rate_and_told_when_to_go_on(open_hall: Callable[..., Hall]) -> None:
     hall = open_hall(limits=ConnectionLimits(commands_per_s=10, commands_burst=2))
     client = await hall.welcomed(user(hall))
     answers = [await client.ask("ping") for _ in range(3)]
@@ -225,7 +192,7 @@ async def test_users_are_held_to_a_rate_and_told_when_to_go_on(open_hall: Open) 
     assert (await client.ask("ping"))["type"] == "pong"
 
 
-async def test_services_are_held_to_no_rate(open_hall: Open) -> None:
+async def test_services_are_held_to_no_rate(open_hall: Callable[..., Hall]) -> None:
     hall = open_hall(limits=ConnectionLimits(commands_per_s=1, commands_burst=1))
     client = await hall.welcomed(user(hall, role="service"))
     assert {(await client.ask("ping"))["type"] for _ in range(20)} == {"pong"}

@@ -32,13 +32,6 @@ class SlowLog(MemoryLog):
 
 
 @pytest.fixture
-async def house(nothing_left: None) -> AsyncIterator[House]:
-    house = House()
-    yield house
-    await house.end()
-
-
-@pytest.fixture
 async def slow_house(nothing_left: None) -> AsyncIterator[House]:
     house = House(log=SlowLog())
     yield house

@@ -2,63 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from actors import commands, replies
 from actors.batch import Batch
 from actors.errors import ErrorCode
 from actors.events import decode_data
 from actors.identity import Identity
-from actors.messages import Acknowledge, Detach, Joined, Published, Query, Receipt, Refused
+from actors.messages import Acknowledge, Detach, Published, Receipt, Refused
 
+from .asking import ROOM, joined, offsets, receipt, refusal
 from .fake_clock import settled
 from .house import Ear, House
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 ANN = Identity(user="ann")
-ROOM = "session:1"
-
-
-@pytest.fixture
-async def house(nothing_left: None) -> AsyncIterator[House]:
-    house = House()
-    yield house
-    await house.end()
-
-
-async def receipt(house: House, *args: object, **options: object) -> Receipt:
-    """Append to the room and return the receipt."""
-    answer = await house.append(ROOM, *args, **options)  # type: ignore[arg-type]
-    assert isinstance(answer, Published), answer
-    return answer.receipt
-
-
-async def refusal(house: House, *args: object, **options: object) -> ErrorCode:
-    answer = await house.append(ROOM, *args, **options)  # type: ignore[arg-type]
-    assert isinstance(answer, Refused), answer
-    return answer.refusal.code
-
-
-async def joined(house: House, ear: Ear, name: str = "c1", **options: object) -> Joined:
-    """Subscribe and return the room's answer."""
-    house.subscribe(ROOM, ear, name, **options)  # type: ignore[arg-type]
-    await settled()
-    return ear.of(Joined)[-1]
-
-
-async def ask(house: House, command: commands.Command, identity: Identity) -> replies.Reply | Refused:
-    ear = Ear()
-    house.directory.room(ROOM).tell(Query(command, identity, ear))
-    await settled()
-    (answer,) = ear.heard
-    return answer
-
-
-def offsets(ear: Ear) -> list[int]:
-    """The offsets of all live events that were heard."""
-    return [event.offset for batch in ear.of(Batch) for event in batch.events]
 
 
 # --- order

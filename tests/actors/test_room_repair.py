@@ -36,13 +36,6 @@ ROOM = "session:1"
 ADMIN = Identity(user="ops", role="admin")
 
 
-@pytest.fixture
-async def house(nothing_left: None) -> AsyncIterator[House]:
-    house = House()
-    yield house
-    await house.end()
-
-
 def poke(house: House, message: type, ear: Ear) -> None:
     """Make the room get a message of this type."""
     room = house.directory.room(ROOM)

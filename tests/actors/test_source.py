@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pykka
@@ -21,13 +20,6 @@ from .family import Family
 from .house import Ear, House, fail_once
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-
-
-@pytest.fixture
-async def house(nothing_left: None) -> AsyncIterator[House]:
-    house = House()
-    yield house
-    await house.end()
 
 
 def event(*rooms: str, **fields: Any) -> Publish:
