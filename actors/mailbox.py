@@ -174,6 +174,8 @@ class Mailbox:
         """Let the actor go for good: who asked gets `ActorDeadError`, what was told is dropped."""
         self._closed = True
         self._actor = None
+        # Whoever holds the mailbox a little longer does not hold what stood behind it.
+        self.monitor = self.last_exit = None
         for envelope in self.take(len(self)):
             _reject(envelope, self)
 
