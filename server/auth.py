@@ -10,6 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import jwt
 
@@ -17,8 +18,8 @@ from actors.errors import ErrorCode, Refusal
 from actors.identity import ROLES, Identity, is_room_name
 
 from .jwks import KeySet
-from .keys import Key, key_from_pem, key_from_secret
-from .settings import Settings
+from .keys import Key, KeyFileError, key_from_pem, key_from_secret
+from .settings import Settings, SettingsError
 
 __all__ = ["MAX_TOKEN_CHARS", "Authenticator", "bearer", "issue_token"]
 
@@ -47,7 +48,7 @@ class Authenticator:
         if settings.secret is not None:
             keys.append(key_from_secret(settings.secret))
         if settings.key_file is not None:
-            keys.append(key_from_pem(settings.key_file))
+            keys.append(_key_from(settings.key_file))
         self._keys = {key.algorithm: key for key in keys}
         self._key_set = None if settings.jwks_url is None else KeySet(settings.jwks_url)
         self._audience = settings.audience
@@ -157,6 +158,13 @@ class Authenticator:
             raise Refusal(ErrorCode.TOKEN_EXPIRED, message)
         if claims.get("nbf") is not None and _number(claims, "nbf") > now:
             raise _unauthenticated("is not valid yet (nbf)")
+
+
+def _key_from(path: Path) -> Key:
+    try:
+        return key_from_pem(path)
+    except KeyFileError as error:
+        raise SettingsError("key_file", str(path), str(error)) from error
 
 
 def bearer(header: str | None) -> str | None:

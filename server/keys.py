@@ -13,12 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from .settings import SettingsError
+from actors.errors import PostroomError
 
-__all__ = ["MIN_RSA_BITS", "Key", "key_from_jwk", "key_from_pem", "key_from_secret"]
+__all__ = ["MIN_RSA_BITS", "Key", "KeyFileError", "key_from_jwk", "key_from_pem", "key_from_secret"]
 
 MIN_RSA_BITS = 2048
 """RFC 7518, 3.3."""
+
+
+class KeyFileError(PostroomError):
+    """A key file cannot be used; `str()` says why and what to do."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -41,25 +45,25 @@ def key_from_pem(path: Path) -> Key:
     """Read the public key of RS256 or ES256 tokens from a PEM file. Blocks while it reads.
 
     Raises:
-        SettingsError: It cannot be read, or is not such a key.
+        KeyFileError: It cannot be read, or is not such a key.
     """
     try:
         pem = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
-        raise SettingsError("key_file", str(path), f"cannot read {path}: {reason}") from error
+        raise KeyFileError(f"cannot read {path}: {reason}") from error
     if b"PRIVATE KEY" in pem:
         message = (
             f"{path} is a private key, which the router must not have. Make its public half: "
             f"openssl pkey -in {path} -pubout -out public.pem"
         )
-        raise SettingsError("key_file", str(path), message)
+        raise KeyFileError(message)
     try:
         return _public(load_pem_public_key(pem))
     except Exception as error:  # cryptography raises several types for bytes that are no key
         reason = str(error) if isinstance(error, _Unsuitable) else "this is not a public key in PEM form"
         message = f"{path} cannot be used: {reason}; RS256 needs RSA of {MIN_RSA_BITS} bits or more, ES256 needs P-256"
-        raise SettingsError("key_file", str(path), message) from error
+        raise KeyFileError(message) from error
 
 
 def key_from_jwk(jwk: jwt.PyJWK) -> Key | None:

@@ -326,9 +326,9 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
         message = f"{settings.outbox_bytes} cannot hold one message of message_bytes = {settings.message_bytes}"
         raise SettingsError("outbox_bytes", sources["outbox_bytes"], message)
     if settings.key_file is not None:
-        from .keys import key_from_pem  # here: it knows of settings, and takes long to import
+        from .keys import KeyFileError, key_from_pem  # here: it takes long to import
 
         try:
             key_from_pem(settings.key_file)
-        except SettingsError as error:
-            raise SettingsError(error.setting, sources["key_file"], error.message) from error
+        except KeyFileError as error:
+            raise SettingsError("key_file", sources["key_file"], str(error)) from error
