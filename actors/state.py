@@ -102,7 +102,7 @@ class RoomState(msgspec.Struct, omit_defaults=True):
             self.ended_ms = draft.time_ms
 
     def view(self) -> dict[str, Any]:
-        """Return the state as the wire shows it (PROTOCOL: `state` of a room); the caller may keep it."""
+        """Return the state as the wire shows it (docs/reference/protocol.md); the caller may keep it."""
         view: dict[str, Any] = {"status": self.status}
         if self.owner is not None:
             view["owner"] = self.owner

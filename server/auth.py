@@ -1,7 +1,7 @@
 """Who speaks: a token in, an `Identity` or a `Refusal` out.
 
 The algorithm comes from the key, never from the token: HS256 with the secret, RS256 or ES256 with a public key
-(PROTOCOL.md, "Tokens and rights"; RFC 8725).
+(docs/how-to/tokens.md; RFC 8725).
 """
 
 from __future__ import annotations

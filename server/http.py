@@ -187,7 +187,7 @@ class Api:
             self._reading -= size
 
     async def _authorize(self, request: web.Request) -> None:
-        """Let services and operators in (PROTOCOL, section 2): either role may publish here, to every room."""
+        """Let services and operators in (docs/reference/http.md): either role may publish here, to every room."""
         refusal = self._origins.refuse(request.headers.get("Origin"), request.headers.get("Host", ""))
         if refusal is not None:
             raise Refusal(ErrorCode.FORBIDDEN, refusal)

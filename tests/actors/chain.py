@@ -25,7 +25,7 @@ def messages(frames: bytes) -> list[dict[str, Any]]:
 
 
 class Chain:
-    """One room's stream as PROTOCOL.md lets a client check it: `event.prev == position`.
+    """One room's stream as docs/reference/protocol.md lets a client check it: `event.prev == position`.
 
     Args:
         position: Where the client is.

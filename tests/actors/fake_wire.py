@@ -80,7 +80,7 @@ class FakeWire:
             self.chains[message["room"]].take(message)
 
     def _join(self, room: str, joined: dict[str, Any]) -> None:
-        """Begin where PROTOCOL.md says: at the position that was given, past what is missing, or at the top."""
+        """Begin where the protocol says: at the position that was given, past what is missing, or at the top."""
         before = self.chains.get(room)
         if "missing" in joined:
             position = joined["missing"]["to"]

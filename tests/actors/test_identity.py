@@ -34,7 +34,7 @@ def covered(patterns: tuple[str, ...], room: str) -> bool:
 
 
 def expected(verb: str, identity: Identity, room: str, owner: str | None) -> bool:
-    """What PROTOCOL.md, "Tokens and rights", says; everything else is denied."""
+    """What docs/how-to/tokens.md says; everything else is denied."""
     owns = room.startswith("session:") and owner == identity.user
     own_rooms = {f"user:{identity.user}", f"role:{identity.role}", "broadcast", "system"}
     if verb == "subscribe":

@@ -1,4 +1,4 @@
-"""The native protocol without a socket: replies and events in, frames with the fields of PROTOCOL.md out."""
+"""The native protocol without a socket: replies and events in, frames with the fields of the protocol page out."""
 
 from __future__ import annotations
 
