@@ -48,6 +48,7 @@ class ChildSpec:
         name: Names the child in logs and for operators.
         start: Brings an actor to life in the mailbox, now or later on the loop's thread. For the first life and for
             each after a failure.
+        stop: Asks the actor in the mailbox to stop.
         restart: `permanent`: always; `transient`: after a failure, not after an orderly stop; `temporary`: never.
         intensity: Restarts within `within_s` seconds before the supervisor gives the child up.
         within_s: The window of the intensity, in seconds.
@@ -56,13 +57,14 @@ class ChildSpec:
             the supervisor fails in its turn.
     """
 
-    __slots__ = ("backoff", "intensity", "name", "on_give_up", "restart", "start", "within_s")
+    __slots__ = ("backoff", "intensity", "name", "on_give_up", "restart", "start", "stop", "within_s")
 
     def __init__(
         self,
         name: str,
         start: Callable[[Mailbox], object],
         *,
+        stop: Callable[[Mailbox], object] = Mailbox.stop,
         restart: Literal["permanent", "transient", "temporary"] = "permanent",
         intensity: int = 3,
         within_s: float = 5.0,
@@ -71,6 +73,7 @@ class ChildSpec:
     ) -> None:
         self.name = name
         self.start = start
+        self.stop = stop
         self.restart = restart
         self.intensity = intensity
         self.within_s = within_s

@@ -26,7 +26,6 @@ class Subscription:
         "connection",
         "cursor",
         "kinds",
-        "live",
         "mailbox",
         "own",
         "reattaching",
@@ -57,8 +56,6 @@ class Subscription:
         """Only these kinds are wanted; None: all."""
         self.by_owner = by_owner
         """Whether only the ownership of the session allows it."""
-        self.live = False
-        """Whether the room sends its events as they come. The room writes it."""
         self.cursor = cursor
         """Offset of the last event that went into the outbox or was filtered. The connection writes it."""
         self.told = cursor

@@ -322,7 +322,6 @@ class Room(LoopActor):
         subscription.mailbox.tell(Attached(self._name, page, more, self._top))
 
     def _set_live(self, subscription: Subscription, live: bool) -> None:
-        subscription.live = live
         if live:
             self._live[subscription.connection] = subscription.mailbox
         else:

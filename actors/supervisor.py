@@ -117,10 +117,8 @@ class Supervisor(LoopActor):
         for child in reversed(list(self._children.values())):
             if not child.mailbox.occupied:
                 self._drop(child, None)
-            elif child.spec.start.__class__ is SupervisorStart:
-                child.mailbox.tell(Shutdown())
             else:
-                child.mailbox.stop()
+                child.spec.stop(child.mailbox)
         if not self._children:
             self.stop()
 
@@ -211,6 +209,11 @@ class SupervisorStart:
         self._clock = clock
         self.children: dict[Mailbox, Child] = {}
         """Its children, over all its lives."""
+
+    @staticmethod
+    def stop(mailbox: Mailbox) -> None:
+        """Have the supervisor stop its children, then itself."""
+        mailbox.tell(Shutdown())
 
     def __call__(self, mailbox: Mailbox) -> None:
         Supervisor.start(self._name, self.children, self._clock, mailbox=mailbox)

@@ -205,7 +205,9 @@ class Router:
 
     def _start_supervisor(self, name: str) -> Mailbox:
         mailbox = Mailbox(name=name)
-        self._root.tell(StartChild(ChildSpec(name, SupervisorStart(name, self.clock)), mailbox))
+        self._root.tell(
+            StartChild(ChildSpec(name, SupervisorStart(name, self.clock), stop=SupervisorStart.stop), mailbox)
+        )
         return mailbox
 
     def _start_child(self, name: str, mailbox: Mailbox, start: Callable[[Mailbox], object]) -> None:

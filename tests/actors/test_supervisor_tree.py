@@ -136,7 +136,7 @@ async def test_a_temporary_child_that_failed_while_nobody_supervised_is_given_up
 async def test_an_escalation_stops_at_the_parent_that_can_bear_it(family: Family) -> None:
     """The root restarts a supervisor, which brings its own children back; siblings of that supervisor live on."""
     start = SupervisorStart("team", family.clock)
-    team = await family.worker("team", start)
+    team = await family.worker("team", start, stop=SupervisorStart.stop)
     other = await family.worker("other")
     member = Mailbox(name="member")
     spec = ChildSpec("member", lambda box: Worker.start(family.notes, "member", mailbox=box), intensity=0)
@@ -260,7 +260,7 @@ async def test_a_child_that_fails_while_it_is_stopped_is_not_brought_back(family
 
 
 async def test_supervisors_below_stop_their_own_children(family: Family) -> None:
-    team = await family.worker("team", SupervisorStart("team", family.clock))
+    team = await family.worker("team", SupervisorStart("team", family.clock), stop=SupervisorStart.stop)
     member = Mailbox(name="member")
     spec = ChildSpec("member", lambda box: Worker.start(family.notes, "member", mailbox=box))
     await family.tell(team, StartChild(spec, member))
