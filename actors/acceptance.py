@@ -46,9 +46,12 @@ class Acceptance:
         elif draft.kind == "session":
             self._ended = decode_data(draft.data)["status"] != "started"
             self._progress = {}
+        elif draft.delivery == "ephemeral":
+            return draft
         elif draft.ack and is_full(self._sizes):
             raise self._full()
-        resize(self._sizes, draft)
+        if draft.delivery != "ephemeral":
+            resize(self._sizes, draft)
         return draft
 
     def _accept_progress(self, draft: Draft) -> Draft:
@@ -58,11 +61,13 @@ class Acceptance:
                 f"{self._room} has ended and takes no more progress; publish session 'started' to open a new run",
             )
         key = draft.key or DEFAULT_KEY
-        if is_full(self._sizes) and not self._replaces(key, draft):
+        stored = draft.delivery != "ephemeral"
+        if stored and is_full(self._sizes) and not self._replaces(key, draft):
             raise self._full()
         before_ms, before = self._progress.get(key, (draft.time_ms, None))
         data = with_estimates(decode_data(draft.data), before, (draft.time_ms - before_ms) / 1000)
-        self._progress[key] = (draft.time_ms, data)
+        if stored:
+            self._progress[key] = (draft.time_ms, data)
         return msgspec.structs.replace(draft, data=msgspec.Raw(msgspec.json.encode(data)))
 
     def _replaces(self, key: str, draft: Draft) -> bool:

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from .events import Event
+from .replies import Skipped
 
 if TYPE_CHECKING:
     from .codec import Codec
 
 __all__ = ["Batch"]
 
+_NO_GAPS: Mapping[int, str] = MappingProxyType({})
+
 
 class Batch:
-    """Events that follow each other. Immutable but for the cache of their frames.
+    """Events in their order. Immutable but for the cache of their frames.
 
     Args:
         room: The room's name.
-        events: One event at least, in order, none left out between them.
+        events: One event at least.
+        gaps: Offset of each event that does not follow the one before it, or what the batch was asked to come after,
+            to why those between are not here: `conflated` or `expired`. Empty: none was left out.
     """
 
-    __slots__ = ("_frames", "events", "prev", "room", "top")
+    __slots__ = ("_frames", "events", "gaps", "prev", "room", "top")
 
-    def __init__(self, room: str, events: Sequence[Event]) -> None:
+    def __init__(self, room: str, events: Sequence[Event], gaps: Mapping[int, str] = _NO_GAPS) -> None:
         self.room = room
         self.events = tuple(events)
+        self.gaps = gaps
         self.prev = events[0].prev
         """Offset of the event before the first one."""
         self.top = events[-1].offset
@@ -35,9 +42,17 @@ class Batch:
         return len(self.events)
 
     def frames(self, codec: Codec) -> bytes:
-        """Return the frames of all events, one after the other, ready to be written."""
+        """Return the frames of all events and of the markers between them, ready to be written."""
         frames = self._frames.get(codec)
         if frames is None:
-            frames = b"".join([codec.encode_event(self.room, event) for event in self.events])
-            self._frames[codec] = frames
+            parts: list[bytes] = []
+            position = self.prev
+            for event in self.events:
+                if event.prev != position:
+                    reason = self.gaps.get(event.offset, "expired")
+                    skipped = Skipped(room=self.room, from_=position + 1, to=event.prev, reason=reason)
+                    parts.append(codec.encode(skipped))
+                parts.append(codec.encode_event(self.room, event))
+                position = event.offset
+            frames = self._frames[codec] = b"".join(parts)
         return frames

@@ -48,6 +48,10 @@ class Wire(Protocol):
     """Whether it is paused though it had a chance to be read since: before that, a burst is not the client's fault."""
 
     @property
+    def room(self) -> int:
+        """About how many bytes may be written now; a large number where nothing limits it."""
+
+    @property
     def buffered(self) -> int:
         """Bytes that were written and that the kernel has not taken yet."""
 

@@ -410,10 +410,12 @@ class Connection(LoopActor):
         outbox.push(self._codec.encode(reply))
         # At once, not at the batch's end: answers may be large, and what a client asks for it must also read.
         if outbox.over(wire.buffered):
-            if wire.paused:
+            if not wire.paused:
+                outbox.flush(wire.write, wire.room)
+                return
+            outbox.conflate()
+            if outbox.over(wire.buffered):
                 self._slow()
-            else:
-                outbox.flush(wire.write)
 
     def _send_error(self, id: replies.CommandId, refusal: Refusal) -> None:
         self._send(
@@ -457,7 +459,7 @@ class Connection(LoopActor):
         outbox, wire = self._outbox, self._wire
         if not wire.paused:
             if outbox.size:
-                outbox.flush(wire.write)
+                outbox.flush(wire.write, wire.room)
             if not wire.paused:  # asked again: the write may have filled the socket
                 self._streams.go_on()
         elif wire.stuck and outbox.size and outbox.over(wire.buffered):

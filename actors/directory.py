@@ -7,16 +7,24 @@ from __future__ import annotations
 
 from functools import partial
 
+import structlog
+
 from .child import ChildSpec
 from .clock import Clock
-from .errors import LogUnavailable
+from .errors import ErrorCode, LogUnavailable, Refusal
 from .ledger import Ledger
 from .log import EventLog, RoomRecord
 from .mailbox import Exit, Mailbox
-from .messages import ChildExited, StartChild, Sweep
+from .messages import ChildExited, Detach, StartChild, Sweep
 from .room import Room, RoomLimits, RoomPorts
+from .unavailable import refuse
 
 __all__ = ["RoomDirectory"]
+
+log = structlog.get_logger("postroom.directory")
+
+_AGAIN_S = 1.0
+"""How long after a room could not be opened the next try comes, where somebody is in it."""
 
 
 class RoomDirectory:
@@ -63,14 +71,38 @@ class RoomDirectory:
         del self._rooms[room]
         return True
 
+    def open_watched(self) -> None:
+        """Open the rooms in which something waits for its time; call it once, at the start."""
+        for name in list(self._log.watched()):
+            self.room(name)
+
     def _start(self, name: str, mailbox: Mailbox) -> None:
         self._log.open(name, partial(self._opened, name, mailbox))
 
     def _opened(self, name: str, mailbox: Mailbox, record: RoomRecord | LogUnavailable) -> None:
+        if mailbox.closed or mailbox.occupied:
+            return
         if isinstance(record, LogUnavailable):
-            self._supervisor.tell(ChildExited(mailbox, Exit(Room.__name__, record, None, len(mailbox))))
-        elif not mailbox.closed and not mailbox.occupied:
+            self._could_not_open(name, mailbox, record)
+        else:
             Room.start(name, record, self._ports, mailbox=mailbox)
+
+    def _could_not_open(self, name: str, mailbox: Mailbox, reason: LogUnavailable) -> None:
+        """Refuse what waits for the room, and try again later where somebody is in it."""
+        log.warning("room_unavailable", room=name, reason=str(reason))
+        page = self._ports.ledger.page(name)
+        refusal = Refusal(ErrorCode.JOURNAL_UNAVAILABLE, str(reason), retry_after_ms=round(_AGAIN_S * 1000))
+        for envelope in mailbox.take(len(mailbox)):
+            if isinstance(envelope.message, Detach):
+                page.pop(envelope.message.connection, None)
+            refuse(envelope.message, refusal)
+        if page:
+            self._clock.call_later(_AGAIN_S, lambda: self._start(name, mailbox))
+        else:
+            self._ports.ledger.forget(name)
+            del self._rooms[name]
+            # An orderly end: the room is opened anew when it is used again.
+            self._supervisor.tell(ChildExited(mailbox, Exit(Room.__name__, None, None, 0)))
 
     def _sweep_later(self) -> None:
         if not self._sweeping:

@@ -14,6 +14,8 @@ from .errors import ErrorCode, Refusal
 __all__ = [
     "ACKNOWLEDGEMENT",
     "ALERT_ACKNOWLEDGED",
+    "ALERT_ESCALATED",
+    "ESCALATION",
     "Delivery",
     "Draft",
     "Event",
@@ -27,7 +29,11 @@ Delivery = Literal["keep", "latest", "ephemeral"]
 ALERT_ACKNOWLEDGED = "alert.acknowledged"
 """Kind of the event that a room adds when somebody acknowledges an alert."""
 
+ALERT_ESCALATED = "alert.escalated"
+"""Kind of the event that a room adds when an alert that nobody acknowledged in time has gone to the admins."""
+
 ACKNOWLEDGEMENT = ".acknowledged"
+ESCALATION = ".escalated"
 """What the ids of those events end with; a publisher's own may not."""
 
 _DEFAULT_DELIVERY: Mapping[str, Delivery] = {"progress": "latest", "system": "latest"}
@@ -52,6 +58,7 @@ class _Alert(msgspec.Struct):
     severity: Literal["low", "medium", "high", "critical"]
     title: str
     message: str | None = None
+    escalate_after_s: NotNegative | None = None
 
 
 class _Progress(msgspec.Struct):
@@ -146,15 +153,16 @@ def draft(
     """
     for name, value in (("kind", kind), ("event_id", event_id), ("key", key)):
         _check_name(name, value, optional=name == "key")
-    if event_id.endswith(ACKNOWLEDGEMENT):
-        raise _invalid(f"event_id {event_id!r}: ids that end with {ACKNOWLEDGEMENT!r} are the router's own")
+    for ending in (ACKNOWLEDGEMENT, ESCALATION):
+        if event_id.endswith(ending):
+            raise _invalid(f"event_id {event_id!r}: ids that end with {ending!r} are the router's own")
     schema = _SCHEMAS.get(kind)
     if schema is not None:
         try:
             msgspec.convert(data, schema)
         except (msgspec.ValidationError, RecursionError) as error:
             raise _invalid(f"{kind} data: {error}") from None
-    elif kind == ALERT_ACKNOWLEDGED or not _CUSTOM_KIND.match(kind):
+    elif kind in (ALERT_ACKNOWLEDGED, ALERT_ESCALATED) or not _CUSTOM_KIND.match(kind):
         raise _invalid(f"kind {kind!r}: use {', '.join(_SCHEMAS)}, or your own name with a dot, like 'build.finished'")
     elif not isinstance(data, dict):
         raise _invalid(f"data of {kind} must be a JSON object, not {type(data).__name__}")
@@ -162,6 +170,10 @@ def draft(
         delivery = _DEFAULT_DELIVERY.get(kind, "keep")
     elif delivery not in ("keep", "latest", "ephemeral"):
         raise _invalid(f"delivery {delivery!r}: use 'keep', 'latest' or 'ephemeral'")
+    must_ack = kind == "alert" and (ack == "required" or (ack is None and data.get("severity") == "critical"))
+    if delivery != "keep" and (must_ack or kind == "session"):
+        what = "an alert that must be acknowledged" if must_ack else "a session event"
+        raise _invalid(f"delivery {delivery!r}: {what} is always kept; leave `delivery` out")
     if ack is not None and (ack not in ("required", "none") or kind != "alert"):
         raise _invalid(f"ack {ack!r} on {kind}: only an alert takes ack, 'required' or 'none'")
     try:
@@ -177,7 +189,7 @@ def draft(
         data=msgspec.Raw(encoded),
         key=key,
         delivery=delivery,  # type: ignore[arg-type]  # one of the three, checked above
-        ack=kind == "alert" and (ack == "required" or (ack is None and data.get("severity") == "critical")),
+        ack=must_ack,
     )
 
 

@@ -5,9 +5,11 @@ Drafts in; committed events out, with the offsets that the log gave them, as mes
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import msgspec
@@ -17,25 +19,41 @@ from .events import Event
 from .mailbox import Target
 from .messages import Append, Committed
 
-__all__ = ["EventLog", "MemoryLog", "RoomRecord"]
+__all__ = ["EventLog", "MemoryLog", "PastId", "RoomRecord", "epoch_of"]
+
+
+class PastId(msgspec.Struct, frozen=True):
+    """The name of an event that has left the history, kept so that a late retry is not taken for a new event."""
+
+    event_id: str
+    offset: int
+    time_ms: int
 
 
 class RoomRecord(msgspec.Struct, frozen=True):
     """What a log knows of a room: enough to go on where it stopped."""
 
     epoch: str
+    """Names the room's history. A room in which nothing happened yet has one, too, and keeps it over a restart."""
     top: int
     """Offset of the last committed event; 0: none yet."""
     events: tuple[Event, ...]
-    """The retained events, oldest first, without a hole up to `top`."""
+    """The retained events, oldest first: all that come after `gone`, and those before it that a trim kept."""
+    gone: int
+    """Up to this offset events may have been trimmed; after it only ephemeral ones are missing. 0: none was trimmed."""
     state: bytes | None
     """The last snapshot of the room's state; None: there is none, fold from the first event."""
     state_offset: int
     """The offset that the snapshot stands at. Every event after it is in `events`."""
+    past_ids: tuple[PastId, ...]
+    """Ids that publishers gave to trimmed events, oldest first, as far as `trim` was told to keep them."""
 
 
 class EventLog(Protocol):
-    """Where events are kept. Every call returns at once, on the loop's thread; what takes time comes back later."""
+    """Where events are kept. Every call returns at once, on the loop's thread; what takes time comes back later.
+
+    Calls take effect in their order: a room that is opened after an append finds the event, or it was not kept.
+    """
 
     def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
         """Read a room's record, or begin one under a new epoch, and hand it to `ready` on the loop's thread."""
@@ -43,14 +61,26 @@ class EventLog(Protocol):
     def append(self, room: str, append: Append, to: Target) -> None:
         """Commit an event at the next offset; `to` is told `Committed`, or `AppendFailed` and nothing was kept.
 
-        Commits of one room are told in the order of the calls.
+        Commits of one room are told in the order of the calls. An event whose delivery is `ephemeral` takes an offset
+        and is not kept.
+
+        Raises:
+            PostroomError: The room is not open, or its history was lost since.
         """
 
-    def snapshot(self, room: str, offset: int, state: bytes) -> None:
-        """Keep the room's state at `offset`, in place of the snapshot before."""
+    def snapshot(self, room: str, offset: int, state: bytes, *, watched: bool) -> None:
+        """Keep the room's state at `offset`, in place of the snapshot before.
 
-    def trim(self, room: str, before: int) -> None:
-        """Drop the events whose offset is below `before`; never one that comes after the snapshot."""
+        `watched`: whether the room has to be opened at the next start even if nobody asks for it. It has to be, too,
+        after an alert that is to be acknowledged was appended, until a snapshot says otherwise.
+        """
+
+    def trim(self, room: str, before: int, *, keep: Collection[int], ids_since_ms: int) -> None:
+        """Drop the events whose offset is below `before`, but for those in `keep` and those that no snapshot covers.
+
+        Of those that are dropped and were named by their publisher the ids are kept, and ids that were kept before are
+        dropped when they are older than `ids_since_ms`, Unix time in milliseconds.
+        """
 
     def release(self, room: str) -> None:
         """The room is retired: nobody will append until it is opened again."""
@@ -58,17 +88,33 @@ class EventLog(Protocol):
     def known(self, room: str) -> bool:
         """Tell whether the log has a record of `room`."""
 
+    def watched(self) -> Collection[str]:
+        """Return the rooms that have to be opened at the start because something in them waits for its time."""
+
+
+def epoch_of(log_id: str, room: str) -> str:
+    """Return the epoch of a room in which nothing happened yet.
+
+    It can be told from the log's own id, so that a client which was there before the first event comes back to the same
+    epoch after a restart, although nothing was written for the room.
+    """
+    return hashlib.blake2s(f"{log_id} {room}".encode(), digest_size=6).hexdigest()
+
 
 _OVERHEAD_BYTES = 400  # of an event beside its data, in CPython
 
 
 class _Shelf:
-    __slots__ = ("epoch", "events", "state", "state_offset", "top")
+    __slots__ = ("epoch", "events", "gone", "named", "past_ids", "state", "state_offset", "top")
 
-    def __init__(self) -> None:
-        self.epoch = secrets.token_hex(6)
+    def __init__(self, epoch: str) -> None:
+        self.epoch = epoch
         self.top = 0
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
+        self.named: set[int] = set()
+        """Offsets of events whose publisher gave them their id."""
+        self.past_ids: deque[PastId] = deque()
+        self.gone = 0
         self.state: bytes | None = None
         self.state_offset = 0
 
@@ -83,6 +129,7 @@ class MemoryLog:
     """
 
     def __init__(self, *, retired_rooms: int = 10_000, retired_bytes: int = 256 * 1024 * 1024) -> None:
+        self._id = secrets.token_hex(6)
         self._shelves: dict[str, _Shelf] = {}
         self._retired: dict[str, int] = {}
         """Retired rooms, longest ago first, to the bytes that they take."""
@@ -94,30 +141,55 @@ class MemoryLog:
         """Read a room's record; `ready` is called before this returns."""
         shelf = self._shelves.get(room)
         if shelf is None:
-            shelf = self._shelves[room] = _Shelf()
+            shelf = self._shelves[room] = _Shelf(epoch_of(self._id, room))
         self._bytes -= self._retired.pop(room, 0)
-        ready(RoomRecord(shelf.epoch, shelf.top, tuple(shelf.events), shelf.state, shelf.state_offset))
+        ready(
+            RoomRecord(
+                epoch=shelf.epoch,
+                top=shelf.top,
+                events=tuple(shelf.events),
+                gone=shelf.gone,
+                state=shelf.state,
+                state_offset=shelf.state_offset,
+                past_ids=tuple(shelf.past_ids),
+            )
+        )
 
     def append(self, room: str, append: Append, to: Target) -> None:
         """Commit an event; `to` is told before this returns."""
-        shelf = self._shelves[room]
+        shelf = self._shelves.get(room)
+        if shelf is None:
+            raise PostroomError(f"{room} is not open")
         event = Event(offset=shelf.top + 1, prev=shelf.top, draft=append.draft)
-        shelf.events.append(event)
         shelf.top = event.offset
+        if event.draft.delivery != "ephemeral":
+            shelf.events.append(event)
+            if append.named:
+                shelf.named.add(event.offset)
         to.tell(Committed(event, append))
 
-    def snapshot(self, room: str, offset: int, state: bytes) -> None:
-        """Keep the room's state at `offset`."""
+    def snapshot(self, room: str, offset: int, state: bytes, *, watched: bool) -> None:
+        """Keep the room's state at `offset`; there is no next start for which to remember `watched`."""
         shelf = self._shelves[room]
         shelf.state, shelf.state_offset = state, offset
 
-    def trim(self, room: str, before: int) -> None:
+    def trim(self, room: str, before: int, *, keep: Collection[int], ids_since_ms: int) -> None:
         """Drop the events whose offset is below `before`."""
         shelf = self._shelves[room]
-        if before > shelf.state_offset + 1:
-            raise PostroomError(f"{room}: cannot trim up to {before}, the state stands at {shelf.state_offset}")
-        while shelf.events and shelf.events[0].offset < before:
-            shelf.events.popleft()
+        before = min(before, shelf.state_offset + 1)
+        shelf.gone = max(shelf.gone, before - 1)
+        keep = set(keep)
+        end = bisect_left(shelf.events, before, key=lambda event: event.offset)
+        kept = []
+        for event in shelf.events[:end]:
+            if event.offset in keep:
+                kept.append(event)
+            elif event.offset in shelf.named:
+                shelf.named.discard(event.offset)
+                shelf.past_ids.append(PastId(event.draft.id, event.offset, event.draft.time_ms))
+        shelf.events[:end] = kept
+        while shelf.past_ids and shelf.past_ids[0].time_ms < ids_since_ms:
+            shelf.past_ids.popleft()
 
     def release(self, room: str) -> None:
         """Remember the room among the retired ones."""
@@ -131,7 +203,12 @@ class MemoryLog:
             forgotten = next(iter(self._retired))
             self._bytes -= self._retired.pop(forgotten)
             del self._shelves[forgotten]
+            self._id = secrets.token_hex(6)  # it must not come back under the epoch that it had
 
     def known(self, room: str) -> bool:
         """Tell whether the room was ever opened and is not forgotten."""
         return room in self._shelves
+
+    def watched(self) -> Collection[str]:
+        """Return nothing: it starts empty."""
+        return ()

@@ -31,6 +31,7 @@ __all__ = [
     "Committed",
     "Detach",
     "Drain",
+    "Escalate",
     "Frame",
     "Joined",
     "Overdue",
@@ -191,6 +192,10 @@ class Acknowledge(NamedTuple):
     identity: Identity
     reply_to: Target
     tag: Any
+
+
+class Escalate(NamedTuple):
+    """A timer of the room: an alert may be due for the admins."""
 
 
 class Sweep(NamedTuple):

@@ -1,28 +1,45 @@
-"""Outbox: the frames that wait for one client, in order and within a bound."""
+"""Outbox: what waits for one client, in order and within a bound; while the client lags, old values give way to new.
+
+Frames and held events in, one write of whole frames out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from .codec import Codec
+from .held import Held
+from .ledger import Subscription
+
 __all__ = ["Outbox"]
+
+_UNLIMITED = 1 << 62
+_MARKERS = 256
 
 
 class Outbox:
-    """Frames that wait because the client's socket takes no more.
+    """What waits because the client's socket takes no more.
 
     When it is full the client is closed with 4002 and resumes from the room's history: it costs its bound and no more.
 
     Args:
         limit: Bytes that may wait, those in the socket's own write buffer counted in.
+        codec: Encodes what is held.
     """
 
-    __slots__ = ("_frames", "limit", "size")
+    __slots__ = ("_codec", "_entries", "_latest", "_markers", "held", "limit", "size")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, codec: Codec) -> None:
         self.limit = limit
         self.size = 0
-        """Bytes that wait here."""
-        self._frames: list[bytes] = []
+        """Bytes that wait here; of held events about as many as their frames will have."""
+        self.held = 0
+        """How many entries are not frames yet: what comes after them must be held, too."""
+        self._codec = codec
+        self._entries: list[bytes | Held] = []
+        self._markers = 0
+        self._latest: dict[str, dict[tuple[str, str | None], Held]] | None = None
+        """While the client lags: the newest held value of each room, kind and key. None: it keeps up."""
 
     @property
     def full(self) -> bool:
@@ -31,20 +48,107 @@ class Outbox:
 
     def push(self, frames: bytes) -> None:
         """Put whole frames at the end."""
-        self._frames.append(frames)
+        self._entries.append(frames)
         self.size += len(frames)
 
-    def flush(self, write: Callable[[bytes], None]) -> None:
-        """Hand everything to `write` in one piece, and keep it when that fails."""
-        frames = self._frames
-        write(frames[0] if len(frames) == 1 else b"".join(frames))
-        self.clear()
+    def hold(self, held: Held) -> None:
+        """Put an event at the end that may give way to a newer one while the client lags."""
+        self._entries.append(held)
+        self.held += 1
+        self.size += held.size
+        if held.event is None:
+            self._markers += 1
+        elif self._latest is not None:
+            self._supersede(held, self._latest)
+        if self._markers > _MARKERS and self._markers * 2 > len(self._entries):
+            self._merge_markers()
+
+    def conflate(self) -> None:
+        """The client lags: from now on, until nothing waits, values give way to newer ones, beginning with these."""
+        if self._latest is None:
+            self._latest = {}
+            for entry in self._entries:
+                if isinstance(entry, Held):
+                    self._supersede(entry, self._latest)
+
+    def flush(self, write: Callable[[bytes], None], most: int = _UNLIMITED) -> None:
+        """Hand what waits to `write` in one piece, about the first `most` bytes of it, and keep it when that fails."""
+        if self._markers:
+            self._merge_markers()
+        entries = self._entries
+        count = len(entries) if not self.held and self.size <= most else self._encode(most)
+        frames = entries[0] if count == 1 else b"".join(entries[:count])  # type: ignore[arg-type]  # encoded by now
+        if frames:
+            write(frames)  # type: ignore[arg-type]  # encoded by now
+        if count == len(entries):
+            self.clear()
+        else:
+            self.size -= len(frames)  # type: ignore[arg-type]  # encoded by now
+            del entries[:count]
 
     def clear(self) -> None:
         """Drop everything: the client will not get it on this connection."""
-        self._frames = []
-        self.size = 0
+        self._entries = []
+        self.size = self.held = self._markers = 0
+        self._latest = None
 
     def over(self, buffered: int) -> bool:
         """Tell whether more waits than may, with `buffered` bytes in the socket's write buffer."""
         return self.size + buffered > self.limit
+
+    def _encode(self, most: int) -> int:
+        """Make frames of the first entries, `most` bytes or a little more; return how many entries these are."""
+        entries = self._entries
+        total = 0
+        for place, entry in enumerate(entries):
+            if isinstance(entry, Held):
+                size = entry.size
+                frames = entries[place] = entry.frames(self._codec)
+                self.size += len(frames) - size
+                self.held -= 1
+            else:
+                frames = entry
+            total += len(frames)
+            if total >= most:
+                return place + 1
+        return len(entries)
+
+    def _supersede(self, held: Held, latest: dict[str, dict[tuple[str, str | None], Held]]) -> None:
+        event, room = held.event, held.subscription.room
+        if event is None:
+            return
+        draft = event.draft
+        if draft.kind == "session":  # what came before it may not seem to come after it
+            latest.pop(room, None)
+        elif draft.delivery == "ephemeral":
+            self._give_way(held)
+        elif draft.delivery == "latest":
+            values = latest.setdefault(room, {})
+            older = values.get((draft.kind, draft.key))
+            values[draft.kind, draft.key] = held
+            if older is not None and older.event is not None and older.subscription is held.subscription:
+                self._give_way(older)
+
+    def _give_way(self, held: Held) -> None:
+        self.size -= held.size
+        self._markers += 1
+        held.give_way()
+
+    def _merge_markers(self) -> None:
+        """Let markers that stand before an event of their room be part of what is told with it."""
+        merged: list[bytes | Held] = []
+        open_markers: dict[Subscription, Held] = {}
+        for entry in self._entries:
+            if isinstance(entry, Held):
+                before = open_markers.pop(entry.subscription, None)
+                if before is not None:
+                    entry.take_reason(before.reason)
+                if entry.event is None:
+                    open_markers[entry.subscription] = entry
+                    continue
+            merged.append(entry)
+        # Left over: those after which nothing of their room waits.
+        merged.extend(open_markers.values())
+        self._entries = merged
+        self._markers = len(open_markers)
+        self.held = sum(isinstance(entry, Held) for entry in merged)

@@ -48,8 +48,8 @@ def _history(command: commands.History, room: RoomFacts) -> replies.History:
     history = room.history
     if command.after is not None:
         events = first_within(_ANSWER_BYTES, history.after(command.after, command.limit))
-        more = bool(events) and events[-1].offset < room.top
+        more = bool(events) and events[-1].offset < history.last_offset
     else:
         events = first_within(_ANSWER_BYTES, reversed(history.before(command.before, command.limit)))[::-1]
-        more = bool(events) and events[0].prev > history.first_prev(room.top)
+        more = bool(events) and events[0].offset > history.first_offset
     return replies.History(id=command.id, room=room.name, epoch=room.epoch, events=tuple(events), more=more)

@@ -10,16 +10,17 @@ from typing import Any, Protocol
 
 import msgspec
 import structlog
-from pykka._envelope import Envelope
 
 from .acceptance import Acceptance
+from .alarm import ADMIN_ROOM, Alarm, Due
+from .audience import Audience
 from .batch import Batch
 from .clock import Clock
 from .errors import ErrorCode, Refusal
-from .events import ACKNOWLEDGEMENT, ALERT_ACKNOWLEDGED, Draft, Event
+from .events import ACKNOWLEDGEMENT, ALERT_ACKNOWLEDGED, ALERT_ESCALATED, Draft, Event
 from .history import History
-from .ledger import Ledger, Subscription
-from .log import EventLog, RoomRecord
+from .ledger import Ledger
+from .log import EventLog, PastId, RoomRecord
 from .loop import LoopActor, handles
 from .mailbox import Exit, Mailbox
 from .messages import (
@@ -27,28 +28,27 @@ from .messages import (
     Append,
     AppendFailed,
     Attach,
-    Attached,
     Committed,
     Detach,
-    Joined,
+    Escalate,
     Published,
     Query,
     Receipt,
     Refused,
-    Revoke,
     Subscribe,
     Sweep,
 )
 from .questions import RoomFacts, answer
-from .replies import Missing, RoomJoined
+from .receipts import Receipts
 from .state import RoomState
 
-__all__ = ["Retiring", "Room", "RoomLimits", "RoomPorts"]
+__all__ = ["Directory", "Room", "RoomLimits", "RoomPorts"]
 
 log = structlog.get_logger("postroom.room")
 
-_SNAPSHOT_EVERY = 256
-_TRIM_SLACK = 128  # a busy room trims, and writes its state, once in so many events
+_ALARMING = frozenset({"alert", ALERT_ACKNOWLEDGED, ALERT_ESCALATED})
+_TRIM_SLACK = 256
+"""A busy room trims once in so many events."""
 _FAN_OUT_BYTES = 128 * 1024
 """Data in one answer to `history`: a client that asks for 300 large events gets the first of them, and `more`."""
 
@@ -62,10 +62,17 @@ class RoomLimits(msgspec.Struct, frozen=True):
     """Seconds at most."""
     idle_s: float = 60.0
     """Seconds without subscribers and events after which a room retires."""
+    dedupe_s: float = 600.0
+    """Seconds for which the id of an event is remembered."""
+    escalate_after_s: float = 300.0
+    """Seconds after which an alert that nobody acknowledged goes to the admins; 0: never."""
 
 
-class Retiring(Protocol):
+class Directory(Protocol):
     """Whoever knows which rooms are open."""
+
+    def room(self, name: str) -> Mailbox:
+        """Return the mailbox of another room."""
 
     def retire(self, room: str, mailbox: Mailbox) -> bool:
         """Take the room off the list, unless there is mail for it."""
@@ -77,7 +84,7 @@ class RoomPorts(msgspec.Struct, frozen=True):
     log: EventLog
     ledger: Ledger
     clock: Clock
-    directory: Retiring
+    directory: Directory
     limits: RoomLimits
 
 
@@ -99,19 +106,24 @@ class Room(LoopActor):
         self._ports = ports
         self._log = ports.log
         limits = ports.limits
-        self._history = History(name, record.events, most=limits.history_events, age_s=limits.history_s)
+        self._history = History(
+            name, record.events, gone=record.gone, most=limits.history_events, age_s=limits.history_s
+        )
         self._state = RoomState() if record.state is None else msgspec.json.decode(record.state, type=RoomState)
         self._state_offset = record.state_offset
-        self._ids: dict[str, Event] = {event.draft.id: event for event in record.events}
+        ids = [PastId(event.draft.id, event.offset, event.draft.time_ms) for event in record.events]
+        self._receipts = Receipts([*record.past_ids, *ids], window_s=limits.dedupe_s)
         for event in record.events:
             if event.offset > record.state_offset:
                 self._state.fold(event)
         self._acceptance = Acceptance(name, self._state)
+        self._alarm = Alarm(name, self._state, ports.clock, mailbox, after_s=limits.escalate_after_s)
+        self._watched = name in ports.log.watched()
+        """Whether the log may have this room opened at the next start."""
         self._in_flight = 0
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
-        self._subscribers = ports.ledger.page(name)
-        self._live: dict[str, Mailbox] = {}
+        self._audience = Audience(name, mailbox, self._epoch, self._history, ports.ledger.page(name))
         self._fresh: list[Event] = []
         self._fresh_bytes = 0
         self._quiet_since = ports.clock.monotonic()
@@ -121,20 +133,24 @@ class Room(LoopActor):
         """Send every subscriber that the ledger names on from its cursor: there are some if this room failed before."""
         self._keep_within_bounds(slack=0)  # a room that was retired has grown old
         self._revoke_former_owners()
-        for subscription in self._subscribers.values():
-            self._go_on(subscription, subscription.cursor)
+        self._audience.resume(self._top)
+        self._alarm.set()
 
     def on_restart(self, failure: Exit) -> None:
         """Answer who waits for the message on which the room failed."""
-        log.info("room_repaired", room=self._name, epoch=self._epoch, top=self._top, subscribers=len(self._subscribers))
+        log.info("room_repaired", room=self._name, epoch=self._epoch, top=self._top, subscribers=len(self._audience))
         answer = _ANSWER_FAILED.get(type(failure.message))
         if answer is not None:
             answer(self, failure.message)
 
+    def on_stop(self) -> None:
+        """Leave no timer behind."""
+        self._alarm.cancel()
+
     def _append_broke_off(self, message: Append) -> None:
-        event = self._ids.get(message.draft.id)
-        if event is not None:  # it had reached the log
-            self._receipt(message, event, duplicate=False)
+        offset = self._offset_of(message.draft.id)
+        if offset is not None:  # it had reached the log
+            self._receipt(message, offset, duplicate=False)
         else:
             self._refuse(message, _broken_off(f"{self._name} failed on this event; it was not taken"))
 
@@ -152,6 +168,7 @@ class Room(LoopActor):
 
     def on_failure(self, *_exc_info: object) -> None:
         """Put retries that wait for a commit back into the mailbox: the successor knows the event from the log."""
+        self._alarm.cancel()
         for waiting in self._uncommitted.values():
             for append in waiting:
                 self.mailbox.tell(append)
@@ -162,7 +179,7 @@ class Room(LoopActor):
     def _append(self, message: Append) -> None:
         draft = message.draft
         if message.named:
-            first = self._ids.get(draft.id)
+            first = self._offset_of(draft.id)
             if first is not None:
                 self._receipt(message, first, duplicate=True)
                 return
@@ -195,7 +212,11 @@ class Room(LoopActor):
             if self._state.owner != owner:
                 self._revoke_former_owners()
             self._history.add(event)
-            self._ids[event.draft.id] = event
+            if message.append.named:
+                self._receipts.add(event.draft.id, event.offset, event.draft.time_ms)
+            if event.draft.kind in _ALARMING:
+                self._watched = self._watched or event.draft.ack
+                self._alarm.set()
             self._fresh.append(event)
             self._fresh_bytes += len(memoryview(event.draft.data))
         self._settle(message)
@@ -208,20 +229,26 @@ class Room(LoopActor):
         self._acceptance.judge_by_state()
         self._refuse(message.append, message.refusal)
 
+    def _offset_of(self, event_id: str) -> int | None:
+        return self._receipts.find(event_id, self._now_ms())
+
     @handles(Acknowledge)
     def _acknowledge(self, message: Acknowledge) -> None:
         if not message.identity.may_acknowledge(self._name, self._state.owner):
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not acknowledge alerts of {self._name}")
         elif message.event_id not in self._state.alerts:
-            refusal = Refusal(
-                ErrorCode.NOT_FOUND,
-                f"{self._name} has no unacknowledged alert {message.event_id!r}; `state` lists those it has",
-            )
+            refusal = Refusal(ErrorCode.NOT_FOUND, self._no_alert(message.event_id))
         else:
             draft = self._acknowledgement(message.event_id, message.identity.user)
             self._append(Append(draft, True, message.reply_to, message.tag))
             return
         message.reply_to.tell(Refused(message.tag, refusal))
+
+    def _no_alert(self, event_id: str) -> str:
+        for past in self._state.acknowledged:
+            if past["event_id"] == event_id:
+                return f"alert {event_id!r} of {self._name} was acknowledged by {past['user']} at {past['time']}"
+        return f"{self._name} has no unacknowledged alert {event_id!r}; `state` lists those it has"
 
     def _acknowledgement(self, event_id: str, user: str) -> Draft:
         return Draft(
@@ -229,9 +256,29 @@ class Room(LoopActor):
             # alert of the same id.
             id=f"{event_id}@{self._state.alerts[event_id]['offset']}{ACKNOWLEDGEMENT}",
             kind=ALERT_ACKNOWLEDGED,
-            time_ms=int(self._ports.clock.time() * 1000),
+            time_ms=self._now_ms(),
             data=msgspec.Raw(msgspec.json.encode({"event_id": event_id, "user": user})),
         )
+
+    @handles(Escalate)
+    def _escalate(self, message: Escalate) -> None:
+        for due, draft in self._alarm.due():
+            log.warning("alert_escalated", room=self._name, event_id=due.event_id, offset=due.offset)
+            admins = self._ports.directory.room(ADMIN_ROOM)
+            admins.tell(Append(draft, named=True, reply_to=self.mailbox, tag=due))
+        self._alarm.set()
+
+    @handles(Published, Refused)
+    def _escalation_answered(self, message: Published | Refused) -> None:
+        due = message.tag
+        if not isinstance(due, Due):
+            return  # the answer to the room's own event
+        if isinstance(message, Refused):
+            self._alarm.refused(due)
+            return
+        escalated = self._alarm.escalated(due)
+        if escalated is not None:
+            self._append(Append(escalated, named=True, reply_to=self.mailbox, tag=None))
 
     def on_batch_end(self) -> None:
         """Hand the events of this turn to everyone at once."""
@@ -245,18 +292,16 @@ class Room(LoopActor):
 
     def _fan_out(self) -> None:
         batch, self._fresh, self._fresh_bytes = Batch(self._name, self._fresh), [], 0
-        envelope = Envelope(batch)  # one for all: nobody answers it
-        for mailbox in self._live.values():
-            mailbox.put_here(envelope)
+        self._audience.fan_out(batch)
 
     def _settle(self, message: Committed) -> None:
         event, append = message
-        self._receipt(append, event, duplicate=False)
+        self._receipt(append, event.offset, duplicate=False)
         for again in self._uncommitted.pop(event.draft.id, ()) if append.named else ():
-            self._receipt(again, event, duplicate=True)
+            self._receipt(again, event.offset, duplicate=True)
 
-    def _receipt(self, append: Append, event: Event, *, duplicate: bool) -> None:
-        receipt = Receipt(self._name, self._epoch, event.offset, event.draft.id, duplicate)
+    def _receipt(self, append: Append, offset: int, *, duplicate: bool) -> None:
+        receipt = Receipt(self._name, self._epoch, offset, append.draft.id, duplicate)
         append.reply_to.tell(Published(append.tag, receipt))
 
     def _refuse(self, append: Append, refusal: Refusal) -> None:
@@ -273,64 +318,20 @@ class Room(LoopActor):
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {self._name}")
             message.mailbox.tell(Refused(message.tag, refusal))
             return
-        recovery, cursor, missing = self._recover(message)
-        subscription = Subscription(
-            room=self._name,
-            room_mailbox=self.mailbox,
-            connection=message.connection,
-            mailbox=message.mailbox,
-            user=identity.user,
-            kinds=message.kinds,
-            cursor=cursor,
+        self._audience.join(
+            message,
+            top=self._top,
             by_owner=not identity.may_subscribe(self._name),
+            state=self._state.view() if message.state else None,
         )
-        self._subscribers[message.connection] = subscription
-        page, more = self._history.page(cursor)
-        self._set_live(subscription, not more)
-        where = RoomJoined(
-            epoch=self._epoch,
-            offset=self._top,
-            recovery=recovery,
-            replay=self._history.count_after(cursor, message.kinds),
-            missing=msgspec.UNSET if missing is None else missing,
-            state=self._state.view() if message.state else msgspec.UNSET,
-        )
-        message.mailbox.tell(Joined(message.tag, subscription, where, page, more))
-
-    def _recover(self, message: Subscribe) -> tuple[str, int, Missing | None]:
-        """Return the kind of recovery, the offset to go on from and what is gone."""
-        after = message.after
-        if after is None:
-            wanted = self._history.before(None, message.history) if message.history else []
-            return "fresh", wanted[0].prev if wanted else self._top, None
-        if after.epoch != self._epoch or after.offset > self._top:
-            return "none", self._top, None
-        oldest = self._history.first_prev(self._top)
-        if after.offset >= oldest:
-            return "full", after.offset, None
-        return "partial", oldest, Missing(from_=after.offset + 1, to=oldest)
 
     @handles(Attach)
     def _attach(self, message: Attach) -> None:
-        subscription = self._subscribers.get(message.connection)
-        if subscription is not None:
-            self._go_on(subscription, message.after)
-
-    def _go_on(self, subscription: Subscription, after: int) -> None:
-        page, more = self._history.page(after)
-        self._set_live(subscription, not more)
-        subscription.mailbox.tell(Attached(self._name, page, more, self._top))
-
-    def _set_live(self, subscription: Subscription, live: bool) -> None:
-        if live:
-            self._live[subscription.connection] = subscription.mailbox
-        else:
-            self._live.pop(subscription.connection, None)
+        self._audience.attach(message.connection, message.after, self._top)
 
     @handles(Detach)
     def _detach(self, message: Detach) -> None:
-        self._subscribers.pop(message.connection, None)
-        self._live.pop(message.connection, None)
+        self._audience.leave(message.connection)
         self._quiet_since = self._ports.clock.monotonic()
 
     # --- questions
@@ -342,19 +343,16 @@ class Room(LoopActor):
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not read {self._name}")
             message.reply_to.tell(Refused(command, refusal))
         else:
-            facts = RoomFacts(
-                self._name, self._epoch, self._top, self._state, self._history, self._subscribers.values()
-            )
+            facts = RoomFacts(self._name, self._epoch, self._top, self._state, self._history, self._audience)
             message.reply_to.tell(answer(command, facts))
 
     def _revoke_former_owners(self) -> None:
         """Let go of those who are here as the session's owner and are not any more."""
+        if self._fresh:
+            self._fan_out()  # what came while it was theirs
         owner = self._state.owner
-        for each in [each for each in self._subscribers.values() if each.by_owner and each.user != owner]:
-            if self._fresh:
-                self._fan_out()  # what came while it was theirs
-            each.mailbox.tell(Revoke(self._name, "the session has another owner"))
-            self._detach(Detach(each.connection))
+        self._audience.revoke(lambda each: each.by_owner and each.user != owner, "the session has another owner")
+        self._quiet_since = self._ports.clock.monotonic()
 
     # --- bounds
 
@@ -365,30 +363,34 @@ class Room(LoopActor):
 
     def _retire_if_idle(self) -> None:
         idle_s = self._ports.clock.monotonic() - self._quiet_since
-        if self._subscribers or self._in_flight > 0:
+        if len(self._audience) or self._in_flight > 0 or self._alarm.waiting:
             return
         if self._top and idle_s < self._ports.limits.idle_s:  # where nothing ever happened there is nothing to keep
             return
         if self._ports.directory.retire(self._name, self.mailbox):
-            self._snapshot()
+            if self._state_offset < self._top or self._watched:
+                self._snapshot()
             self._log.release(self._name)
             self._ports.ledger.forget(self._name)
             self.stop()
 
     def _keep_within_bounds(self, slack: int) -> None:
-        overdue = self._history.overdue(self._ports.clock.time() * 1000)
-        if self._top - self._state_offset >= _SNAPSHOT_EVERY or overdue > slack:
+        overdue = self._history.overdue(self._now_ms())
+        if overdue <= slack:
+            return
+        if self._history.oldest(overdue)[-1].offset > self._state_offset:  # what is dropped must be in the state
             self._snapshot()
-        if overdue > slack:
-            for event in self._history.after(0, overdue):
-                self._ids.pop(event.draft.id, None)
-            self._history.drop(overdue)
-            self._log.trim(self._name, self._history.first_prev(self._top) + 1)
+        keep = self._history.drop(overdue, [alert["offset"] for alert in self._state.alerts.values()])
+        before = self._history.gone + 1
+        self._log.trim(self._name, before, keep=keep, ids_since_ms=self._receipts.since_ms(self._now_ms()))
 
     def _snapshot(self) -> None:
-        if self._state_offset < self._top:
-            self._state_offset = self._top
-            self._log.snapshot(self._name, self._top, msgspec.json.encode(self._state))
+        self._state_offset = self._top
+        self._watched = self._alarm.waiting
+        self._log.snapshot(self._name, self._top, msgspec.json.encode(self._state), watched=self._watched)
+
+    def _now_ms(self) -> int:
+        return int(self._ports.clock.time() * 1000)
 
 
 def _broken_off(message: str) -> Refusal:

@@ -7,13 +7,15 @@ from typing import Any
 
 import msgspec
 
-from .events import ALERT_ACKNOWLEDGED, Draft, Event, decode_data
+from .events import ALERT_ACKNOWLEDGED, ALERT_ESCALATED, Draft, Event, decode_data
 from .times import time_text
 
 __all__ = ["DEFAULT_KEY", "RoomState", "is_full", "resize", "size"]
 
 _MOST_BYTES = 128 * 1024
 _MOST_KINDS = 100
+_MOST_ACKNOWLEDGED = 10
+_MOST_TITLE = 200
 _OVERHEAD_BYTES = 200  # of a value's key, its time and the fields that the router adds
 
 DEFAULT_KEY = "default"
@@ -58,6 +60,8 @@ class RoomState(msgspec.Struct, omit_defaults=True):
     last_event_ms: int | None = None
     counts: dict[str, int] = {}
     """Kind to how many events there were; kinds past the first hundred are counted under `other`."""
+    acknowledged: list[dict[str, Any]] = []
+    """The last acknowledgements: which alert, by whom and when."""
 
     @property
     def ended(self) -> bool:
@@ -70,8 +74,13 @@ class RoomState(msgspec.Struct, omit_defaults=True):
         return is_full(self.sizes)
 
     def fold(self, event: Event) -> None:
-        """Take one event in. Events come in the order of their offsets, each once."""
+        """Take one event in. Events come in the order of their offsets, each once.
+
+        An ephemeral one changes nothing: it is not stored, and after a restart nobody could know of it.
+        """
         draft = event.draft
+        if draft.delivery == "ephemeral":
+            return
         self.last_event_ms = draft.time_ms
         resize(self.sizes, draft)
         kind = draft.kind if draft.kind in self.counts or len(self.counts) < _MOST_KINDS else "other"
@@ -83,14 +92,32 @@ class RoomState(msgspec.Struct, omit_defaults=True):
         elif draft.kind == "session":
             self._fold_session(draft, decode_data(draft.data))
         elif draft.kind == "alert" and draft.ack:
-            self.alerts[draft.id] = {  # last what a client acknowledges it by: the data may have fields of these names
-                **decode_data(draft.data),
+            data = decode_data(draft.data)
+            data.pop("escalated_at", None)  # the router's own, as what comes last here
+            self.alerts[draft.id] = {
+                **data,
                 "event_id": draft.id,
                 "offset": event.offset,
                 "time": time_text(draft.time_ms),
             }
         elif draft.kind == ALERT_ACKNOWLEDGED:
-            self.alerts.pop(decode_data(draft.data)["event_id"], None)
+            self._fold_acknowledgement(draft, decode_data(draft.data))
+        elif draft.kind == ALERT_ESCALATED:
+            alert = self.alerts.get(decode_data(draft.data)["event_id"])
+            if alert is not None:
+                alert["escalated_at"] = time_text(draft.time_ms)
+
+    def _fold_acknowledgement(self, draft: Draft, data: dict[str, Any]) -> None:
+        alert = self.alerts.pop(data["event_id"], None)
+        if alert is None:
+            return
+        by_whom = {
+            "event_id": data["event_id"],
+            "title": alert["title"][:_MOST_TITLE],
+            "user": data["user"],
+            "time": time_text(draft.time_ms),
+        }
+        self.acknowledged = [*self.acknowledged[1 - _MOST_ACKNOWLEDGED :], by_whom]
 
     def _fold_session(self, draft: Draft, data: dict[str, Any]) -> None:
         self.status = data["status"]
@@ -112,7 +139,9 @@ class RoomState(msgspec.Struct, omit_defaults=True):
             view["ended_at"] = time_text(self.ended_ms)
         if self.progress:
             view["progress"] = dict(self.progress)
-        view["alerts"] = list(self.alerts.values())
+        view["alerts"] = [dict(alert) for alert in self.alerts.values()]
+        if self.acknowledged:
+            view["acknowledged"] = list(self.acknowledged)
         view["last_event_at"] = None if self.last_event_ms is None else time_text(self.last_event_ms)
         view["counts"] = dict(self.counts)
         return view

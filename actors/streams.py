@@ -20,12 +20,13 @@ class Streams:
         state: The connection's state.
     """
 
-    __slots__ = ("_behind", "_codec", "_outbox", "_repaired", "_repairing", "_state", "_subscriptions")
+    __slots__ = ("_behind", "_codec", "_outbox", "_repaired", "_repairing", "_state", "_subscriptions", "_wire")
 
     def __init__(self, state: ConnectionState) -> None:
         self._state = state
         self._codec = state.codec
         self._outbox = state.outbox
+        self._wire = state.wire
         self._subscriptions = state.subscriptions
         self._behind: set[str] = set()
         """Rooms that have more old events for this client."""
@@ -41,13 +42,20 @@ class Streams:
     def deliver(self, batch: Batch) -> None:
         """Deliver live events; where some before them are missing, have the room go on from the cursor instead."""
         subscription = self._subscriptions.get(batch.room)
-        if subscription is not None and self._outbox.full:
+        if subscription is None:
+            return
+        outbox = self._outbox
+        hold = self._wire.paused or outbox.held > 0
+        if hold and not self._may_hold():
             self._fall_behind(subscription)
-            return
-        if subscription is None or deliver(subscription, batch, self._codec, self._outbox):
-            return
-        if not subscription.reattaching:  # a batch was lost with an actor; the room has it still
-            self._reattach(subscription)
+        elif not deliver(subscription, batch, self._codec, outbox, hold=hold) and not subscription.reattaching:
+            self._reattach(subscription)  # a batch was lost with an actor; the room has it still
+
+    def _may_hold(self) -> bool:
+        """Return whether there is room for what a client that is behind cannot take yet."""
+        if self._wire.stuck or self._outbox.full:
+            self._outbox.conflate()
+        return not self._outbox.full
 
     def attached(self, message: Attached) -> bool:
         """Deliver what the room has after the cursor; return whether this was part of a repair."""
@@ -72,6 +80,7 @@ class Streams:
     def leave(self, room: str) -> bool:
         """Leave a room; return whether it was being repaired."""
         subscription = self._subscriptions.pop(room)
+        subscription.left = True
         subscription.room_mailbox.tell(Detach(self._state.id))
         self._behind.discard(room)
         return self._repairing is not None and self._repairing.pop(room, None) is not None
@@ -99,12 +108,14 @@ class Streams:
 
     def _take_page(self, subscription: Subscription, page: Batch | None, more: bool, top: int) -> None:
         """Deliver old events; without a page, everything up to `top` is known or gone."""
-        if self._outbox.full or self._state.wire.paused:
+        if self._outbox.full or self._wire.paused:
             self._fall_behind(subscription)
             return
-        expire(subscription, page.prev if page is not None else top, self._codec, self._outbox)
-        if page is not None:
-            deliver(subscription, page, self._codec, self._outbox)
+        hold = self._outbox.held > 0
+        if page is None:
+            expire(subscription, top, self._codec, self._outbox, hold=hold)
+        else:
+            deliver(subscription, page, self._codec, self._outbox, hold=hold)
         if more:
             self._behind.add(subscription.room)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 
-__all__ = ["seconds_text", "time_text"]
+__all__ = ["seconds_of", "seconds_text", "time_text"]
 
 
 def time_text(time_ms: int) -> str:
@@ -17,6 +17,11 @@ def time_text(time_ms: int) -> str:
 def seconds_text(seconds: float) -> str:
     """Write Unix seconds like `time_text`."""
     return time_text(int(seconds * 1000))
+
+
+def seconds_of(text: str) -> float:
+    """Read what `time_text` wrote, as Unix seconds."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 @lru_cache(maxsize=8)

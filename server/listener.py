@@ -162,7 +162,7 @@ class Listener:
             mailbox=mailbox,
             codec=self._codec,
             wire=Wire(connection, mailbox),
-            outbox=Outbox(self._settings.outbox_bytes),
+            outbox=Outbox(self._settings.outbox_bytes, self._codec),
             offered_token=bearer(connection.request.headers.get("Authorization")),
         )
 

@@ -122,7 +122,7 @@ class Client:
             mailbox=self.mailbox,
             codec=CODEC,
             wire=self.wire,
-            outbox=Outbox(hall.limits.outbox_bytes),
+            outbox=Outbox(hall.limits.outbox_bytes, CODEC),
             offered_token=offered_token,
         )
         spec = ChildSpec(

@@ -27,6 +27,8 @@ class FakeWire:
         self.fills_up = False
         """Whether each write is all that it takes."""
         self.buffered = 0
+        self.room = 1 << 62
+        """How many bytes one write may have."""
         self.closed: tuple[int, str] | None = None
         self.trusted = False
         self.under_way = 0

@@ -37,7 +37,7 @@ class Follower(Ear):
             mailbox=self,  # type: ignore[arg-type]  # rooms tell it, and no more
             codec=CODEC,
             wire=FakeWire(self),  # type: ignore[arg-type]
-            outbox=Outbox(1 << 30),
+            outbox=Outbox(1 << 30, CODEC),
             offered_token=None,
         )
         self.chain = Chain()

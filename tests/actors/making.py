@@ -48,5 +48,4 @@ def taken(outbox: Outbox) -> bytes:
     """Take out what waits in an outbox, as a write would."""
     writes: list[bytes] = []
     outbox.flush(writes.append)
-    (written,) = writes
-    return written
+    return b"".join(writes)

@@ -38,12 +38,17 @@ class Client:
             kinds=kinds,
             cursor=cursor,
             by_owner=False,
+            epoch="e",
+            conflate_to=0,
         )
-        self.outbox = Outbox(1 << 30)
+        self.outbox = Outbox(1 << 30, CODEC)
         self.chain = Chain(cursor)
 
     def deliver(self, held: list[Event]) -> bool:
-        taken = deliver(self.subscription, Batch(ROOM, held), CODEC, self.outbox)
+        return self.take(Batch(ROOM, held))
+
+    def take(self, batch: Batch) -> bool:
+        taken = deliver(self.subscription, batch, CODEC, self.outbox)
         self._listen()
         return taken
 
@@ -72,7 +77,7 @@ def test_the_next_batch_is_told_in_one_piece(mailbox: Mailbox) -> None:
 
 def test_a_batch_is_encoded_once_for_all_clients(mailbox: Mailbox) -> None:
     batch = Batch(ROOM, events(1, 2))
-    first, second = Outbox(1000), Outbox(1000)
+    first, second = Outbox(1000, CODEC), Outbox(1000, CODEC)
     for outbox in (first, second):
         deliver(Client(mailbox).subscription, batch, CODEC, outbox)
     assert taken(first) is taken(second)
@@ -184,7 +189,7 @@ def test_whatever_the_batches_are_the_client_is_told_a_whole_chain(
         room.append(an_event(top + stride, "alert" if is_alert else "app.thing", prev=top))
         top += stride
     client = Client(mailbox, room[start].prev, kinds)
-    history = History(ROOM, room, most=1000, age_s=600.0)
+    history = History(ROOM, room, gone=0, most=1000, age_s=600.0)
     dropped = 0
     for what, number, count in steps:
         before = client.subscription.cursor
@@ -195,7 +200,7 @@ def test_whatever_the_batches_are_the_client_is_told_a_whole_chain(
                 assert client.subscription.cursor == before
         elif what == "drop":
             number = min(number, len(history))
-            history.drop(number)
+            history.drop(number, ())
             dropped += number
         else:
             take_page(client, history, top)
@@ -212,6 +217,7 @@ def test_whatever_the_batches_are_the_client_is_told_a_whole_chain(
 def take_page(client: Client, history: History, top: int) -> None:
     """Do what a connection does with the answer to `Attach`."""
     page, _ = history.page(client.subscription.cursor)
-    client.expire(page.prev if page is not None else top)
-    if page is not None:
-        assert client.deliver(list(page.events))
+    if page is None:
+        client.expire(top)
+    else:
+        assert client.take(page)

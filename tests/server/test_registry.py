@@ -32,7 +32,7 @@ def connection() -> Iterator[Make]:
             mailbox=mailbox,
             codec=NativeCodec(),
             wire=FakeWire(mailbox),
-            outbox=Outbox(1),
+            outbox=Outbox(1, NativeCodec()),
             offered_token=None,
         )
 

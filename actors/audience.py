@@ -1,0 +1,140 @@
+"""Audience: who is in one room. Subscribers come in with a position, batches go out to all who are up to date.
+
+The list is the ledger's, so that a room which follows a failed one finds it; who is up to date is found out anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from pykka._envelope import Envelope
+
+from .batch import Batch
+from .errors import CloseCode
+from .history import History
+from .ledger import Subscription
+from .mailbox import Mailbox
+from .messages import Attached, Close, Joined, Revoke, Subscribe
+from .replies import Missing, RoomJoined
+
+__all__ = ["Audience"]
+
+
+class Audience:
+    """The subscribers of one room.
+
+    Args:
+        room: The room's name.
+        mailbox: The room's mailbox.
+        epoch: The room's epoch.
+        history: What those who come back get.
+        page: The room's page of the ledger.
+    """
+
+    def __init__(
+        self, room: str, mailbox: Mailbox, epoch: str, history: History, page: dict[str, Subscription]
+    ) -> None:
+        self._room = room
+        self._mailbox = mailbox
+        self._epoch = epoch
+        self._history = history
+        self._subscribers = page
+        self._live: dict[str, Mailbox] = {}
+        """Who gets events as they come; the others are on their way through the history."""
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(list(self._subscribers.values()))
+
+    def join(self, message: Subscribe, *, top: int, by_owner: bool, state: dict[str, Any] | None) -> None:
+        """Let a connection in and tell it `Joined`: its position, the state at it, and the first old events."""
+        recovery, cursor, missing = self._recover(message, top)
+        subscription = Subscription(
+            room=self._room,
+            room_mailbox=self._mailbox,
+            connection=message.connection,
+            mailbox=message.mailbox,
+            user=message.identity.user,
+            kinds=message.kinds,
+            cursor=cursor,
+            by_owner=by_owner,
+            epoch=self._epoch,
+            conflate_to=top if message.after is not None else 0,
+        )
+        self._subscribers[message.connection] = subscription
+        page, more = self._history.page(cursor, subscription.conflate_to)
+        self._set_live(subscription, not more)
+        where = RoomJoined(
+            epoch=self._epoch,
+            offset=top,
+            recovery=recovery,
+            replay=self._history.count_after(cursor, subscription.conflate_to, message.kinds),
+            missing=msgspec.UNSET if missing is None else missing,
+            state=msgspec.UNSET if state is None else state,
+        )
+        message.mailbox.tell(Joined(message.tag, subscription, where, page, more))
+
+    def attach(self, connection: str, after: int, top: int) -> None:
+        """Have a connection go on after an offset: the next page, and live from there on unless there is more."""
+        subscription = self._subscribers.get(connection)
+        if subscription is not None:
+            self._go_on(subscription, after, top)
+
+    def resume(self, top: int) -> None:
+        """Have everyone go on from where they are: the room follows one that failed.
+
+        Where it came back under another epoch their positions mean nothing any more: they are sent away, come back with
+        those positions, and are told so.
+        """
+        for subscription in self:
+            if subscription.epoch == self._epoch:
+                self._go_on(subscription, subscription.cursor, top)
+            else:
+                subscription.mailbox.tell(Close(CloseCode.GIVEN_UP, f"the history of {self._room} was lost"))
+                self.leave(subscription.connection)
+
+    def fan_out(self, batch: Batch) -> None:
+        """Hand live events to all who are up to date."""
+        envelope = Envelope(batch)  # one for all: nobody answers it
+        for mailbox in self._live.values():
+            mailbox.put_here(envelope)
+
+    def leave(self, connection: str) -> None:
+        """Let a connection go."""
+        self._subscribers.pop(connection, None)
+        self._live.pop(connection, None)
+
+    def revoke(self, unwanted: Callable[[Subscription], bool], reason: str) -> None:
+        """Send away those for whom `unwanted` holds."""
+        for subscription in self:
+            if unwanted(subscription):
+                subscription.mailbox.tell(Revoke(self._room, reason))
+                self.leave(subscription.connection)
+
+    def _recover(self, message: Subscribe, top: int) -> tuple[str, int, Missing | None]:
+        """Return the kind of recovery, the offset to go on from and what is gone."""
+        after = message.after
+        if after is None:
+            wanted = self._history.before(None, message.history) if message.history else []
+            return "fresh", wanted[0].prev if wanted else top, None
+        if after.epoch != self._epoch or after.offset > top:
+            return "none", top, None
+        gone = self._history.gone
+        if after.offset >= gone:
+            return "full", after.offset, None
+        return "partial", gone, Missing(from_=after.offset + 1, to=gone)
+
+    def _go_on(self, subscription: Subscription, after: int, top: int) -> None:
+        page, more = self._history.page(after, subscription.conflate_to)
+        self._set_live(subscription, not more)
+        subscription.mailbox.tell(Attached(self._room, page, more, top))
+
+    def _set_live(self, subscription: Subscription, live: bool) -> None:
+        if live:
+            self._live[subscription.connection] = subscription.mailbox
+        else:
+            self._live.pop(subscription.connection, None)

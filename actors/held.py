@@ -1,0 +1,70 @@
+"""Held: an event that waits for one client as it is, not as a frame, so that it can still give way to a newer one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .events import Event
+from .ledger import Subscription
+from .replies import Skipped
+
+if TYPE_CHECKING:
+    from .codec import Codec
+
+__all__ = ["Held", "marker"]
+
+_OVERHEAD_BYTES = 200  # of an event's frame beside its data
+_GRAVITY = ("filtered", "conflated", "expired")
+"""Why offsets do not come, the least loss first: a marker over several of them names the greatest."""
+
+
+def marker(subscription: Subscription, to: int, reason: str, codec: Codec) -> bytes:
+    """Return the frame that moves the client's position to `to`; empty where it is there already."""
+    if to <= subscription.told:
+        return b""
+    frame = codec.encode(Skipped(room=subscription.room, from_=subscription.told + 1, to=to, reason=reason))
+    subscription.told = to
+    return frame
+
+
+class Held:
+    """An event, and up to where the offsets before it will not come; or only that.
+
+    Args:
+        subscription: Whose it is.
+        event: The event; None: only a marker.
+        to: The offset up to which nothing comes before the event.
+        reason: Why, where it is not told yet.
+    """
+
+    __slots__ = ("event", "reason", "size", "subscription", "to")
+
+    def __init__(self, subscription: Subscription, event: Event | None, to: int, reason: str) -> None:
+        self.subscription = subscription
+        self.event = event
+        self.to = to
+        self.reason = reason
+        self.size = 0 if event is None else len(memoryview(event.draft.data)) + _OVERHEAD_BYTES
+        """About how many bytes it will be on the wire."""
+
+    def frames(self, codec: Codec) -> bytes:
+        """Encode it and move the client's position; nothing for a client that has left the room."""
+        subscription, event = self.subscription, self.event
+        if subscription.left:
+            return b""
+        frame = b"" if event is None else codec.encode_event(subscription.room, event)
+        frames = marker(subscription, self.to, self.reason, codec) + frame
+        if event is not None:
+            subscription.told = event.offset
+            self.event = None  # on its way: nothing can take its place any more
+        return frames
+
+    def give_way(self) -> None:
+        """Become a marker: the event will not come."""
+        assert self.event is not None
+        self.to, self.event, self.size = self.event.offset, None, 0
+        self.take_reason("conflated")
+
+    def take_reason(self, reason: str) -> None:
+        """Stand for offsets before this one, too, which do not come for this reason."""
+        self.reason = max(self.reason, reason, key=_GRAVITY.index)
