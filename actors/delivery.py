@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .batch import Batch
 from .codec import Codec
-from .held import Held, marker
+from .held import Held, HeldBatch, marker
 from .ledger import Subscription
 from .outbox import Outbox
 
@@ -28,9 +28,13 @@ def deliver(subscription: Subscription, batch: Batch, codec: Codec, outbox: Outb
         False where events before the batch are missing, and nothing says why: then nothing was done.
     """
     cursor = subscription.cursor
-    if batch.prev == cursor and subscription.kinds is None and not hold:
-        outbox.push(batch.frames(codec))
-        subscription.cursor = subscription.told = batch.top
+    if batch.prev == cursor and subscription.kinds is None and not outbox.conflating:
+        if hold:
+            outbox.hold_batch(HeldBatch(subscription, batch, codec))
+            subscription.cursor = batch.top
+        else:
+            outbox.push(batch.frames(codec))
+            subscription.cursor = subscription.told = batch.top
         return True
     if batch.prev > cursor:
         reason = batch.gaps.get(batch.events[0].offset)

@@ -1,9 +1,10 @@
-"""Held: an event that waits for one client as it is, not as a frame, so that it can still give way to a newer one."""
+"""Held: what waits for one client as it is, not as frames, so that values in it can still give way to newer ones."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .batch import Batch
 from .events import Event
 from .ledger import Subscription
 from .replies import Skipped
@@ -11,7 +12,7 @@ from .replies import Skipped
 if TYPE_CHECKING:
     from .codec import Codec
 
-__all__ = ["Held", "marker"]
+__all__ = ["Held", "HeldBatch", "marker"]
 
 _OVERHEAD_BYTES = 200  # of an event's frame beside its data
 _GRAVITY = ("filtered", "conflated", "expired")
@@ -68,3 +69,38 @@ class Held:
     def take_reason(self, reason: str) -> None:
         """Stand for offsets before this one, too, which do not come for this reason."""
         self.reason = max(self.reason, reason, key=_GRAVITY.index)
+
+
+class HeldBatch:
+    """Live events that follow each other: as cheap as their frames as long as none gives way.
+
+    Args:
+        subscription: Whose they are; it wants every kind.
+        batch: The events, without a gap between them and what was held before.
+        codec: How the client speaks.
+    """
+
+    __slots__ = ("_batch", "size", "subscription")
+
+    def __init__(self, subscription: Subscription, batch: Batch, codec: Codec) -> None:
+        self.subscription = subscription
+        self._batch = batch
+        self.size = len(batch.frames(codec))
+        """Bytes on the wire."""
+
+    def frames(self, codec: Codec) -> bytes:
+        """Return the frames, which all clients share, and move the client's position."""
+        subscription, batch = self.subscription, self._batch
+        if subscription.left:
+            return b""
+        frames = batch.frames(codec)
+        subscription.told = batch.top
+        return frames
+
+    def expand(self) -> list[Held]:
+        """Return the events one by one."""
+        gaps = self._batch.gaps
+        return [
+            Held(self.subscription, event, event.prev, gaps.get(event.offset, "filtered"))
+            for event in self._batch.events
+        ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .codec import Codec
-from .held import Held
+from .held import Held, HeldBatch
 from .ledger import Subscription
 
 __all__ = ["Outbox"]
@@ -36,10 +36,15 @@ class Outbox:
         self.held = 0
         """How many entries are not frames yet: what comes after them must be held, too."""
         self._codec = codec
-        self._entries: list[bytes | Held] = []
+        self._entries: list[bytes | Held | HeldBatch] = []
         self._markers = 0
         self._latest: dict[str, dict[tuple[str, str | None], Held]] | None = None
         """While the client lags: the newest held value of each room, kind and key. None: it keeps up."""
+
+    @property
+    def conflating(self) -> bool:
+        """Whether the client lags, and values give way to newer ones."""
+        return self._latest is not None
 
     @property
     def full(self) -> bool:
@@ -63,13 +68,24 @@ class Outbox:
         if self._markers > _MARKERS and self._markers * 2 > len(self._entries):
             self._merge_markers()
 
+    def hold_batch(self, held: HeldBatch) -> None:
+        """Put live events at the end, while `conflating` is false."""
+        self._entries.append(held)
+        self.held += 1
+        self.size += held.size
+
     def conflate(self) -> None:
         """The client lags: from now on, until nothing waits, values give way to newer ones, beginning with these."""
         if self._latest is None:
+            entries, self._entries = self._entries, []
+            self.size = self.held = self._markers = 0
             self._latest = {}
-            for entry in self._entries:
-                if isinstance(entry, Held):
-                    self._supersede(entry, self._latest)
+            for entry in entries:
+                if isinstance(entry, bytes):
+                    self.push(entry)
+                    continue
+                for held in entry.expand() if isinstance(entry, HeldBatch) else (entry,):
+                    self.hold(held)
 
     def flush(self, write: Callable[[bytes], None], most: int = _UNLIMITED) -> None:
         """Hand what waits to `write` in one piece, about the first `most` bytes of it, and keep it when that fails."""
@@ -101,7 +117,7 @@ class Outbox:
         entries = self._entries
         total = 0
         for place, entry in enumerate(entries):
-            if isinstance(entry, Held):
+            if not isinstance(entry, bytes):
                 size = entry.size
                 frames = entries[place] = entry.frames(self._codec)
                 self.size += len(frames) - size
@@ -136,19 +152,21 @@ class Outbox:
 
     def _merge_markers(self) -> None:
         """Let markers that stand before an event of their room be part of what is told with it."""
-        merged: list[bytes | Held] = []
+        merged: list[bytes | Held | HeldBatch] = []
         open_markers: dict[Subscription, Held] = {}
         for entry in self._entries:
-            if isinstance(entry, Held):
-                before = open_markers.pop(entry.subscription, None)
-                if before is not None:
+            before = None if isinstance(entry, bytes) else open_markers.pop(entry.subscription, None)
+            if before is not None:
+                if isinstance(entry, Held):
                     entry.take_reason(before.reason)
-                if entry.event is None:
-                    open_markers[entry.subscription] = entry
-                    continue
-            merged.append(entry)
+                else:
+                    merged.append(before)
+            if isinstance(entry, Held) and entry.event is None:
+                open_markers[entry.subscription] = entry
+            else:
+                merged.append(entry)
         # Left over: those after which nothing of their room waits.
         merged.extend(open_markers.values())
         self._entries = merged
-        self._markers = len(open_markers)
-        self.held = sum(isinstance(entry, Held) for entry in merged)
+        self._markers = sum(isinstance(entry, Held) and entry.event is None for entry in merged)
+        self.held = sum(not isinstance(entry, bytes) for entry in merged)

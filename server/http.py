@@ -46,6 +46,8 @@ _STATUS = {
     ErrorCode.BUSY: 503,
     ErrorCode.JOURNAL_UNAVAILABLE: 503,
 }
+_LATER = frozenset({ErrorCode.BUSY, ErrorCode.JOURNAL_UNAVAILABLE})
+"""Where nothing at all was taken and the same body may be sent again."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -165,6 +167,9 @@ class Api:
         flat = [result for number in range(len(items)) for result in results[number]]
         if single and len(flat) == 1 and isinstance(flat[0], Refusal):
             raise flat[0]
+        refusals = [result for result in flat if isinstance(result, Refusal) and result.code in _LATER]
+        if refusals and len(refusals) == len(flat):
+            raise refusals[0]
         return _json(200, {"results": [_result(result) for result in flat]})
 
     async def _read(self, request: web.Request) -> bytes:

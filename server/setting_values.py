@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -95,9 +96,12 @@ def _check_secret(value: object) -> str | None:
 
 
 def _check_journal(value: object) -> str | None:
-    if value == "memory":
-        return None
-    return f"this version keeps events in memory only and cannot write {value!r}; use `--journal memory`"
+    text = str(value)
+    if not text.strip() or "\0" in text:
+        return f"{text!r} is no path: name a file, like postroom-data/journal.db, or use `memory`"
+    if text.endswith(("/", os.sep)):
+        return f"{text!r} is a folder: name a file in it, like {text}journal.db"
+    return None
 
 
 def _check_jwks_url(value: object) -> str | None:

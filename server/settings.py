@@ -22,6 +22,7 @@ from .setting_values import MAKE_SECRET, complaint, convert, is_loopback
 
 __all__ = [
     "DEFAULT_JOURNAL",
+    "MEMORY",
     "Count",
     "CountOrZero",
     "Port",
@@ -34,7 +35,8 @@ __all__ = [
     "unknown_variables",
 ]
 
-DEFAULT_JOURNAL = "memory"
+DEFAULT_JOURNAL = "postroom-data/journal.db"
+MEMORY = "memory"
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -59,7 +61,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Port of the HTTP API. 0: any free port."""
 
     journal: str = DEFAULT_JOURNAL
-    """Where events are kept. `memory`: in this process only, gone when it stops."""
+    """File that events are kept in, made on first use; only one router may have it. `memory`: gone when it stops."""
+    journal_bytes: CountOrZero = 1_073_741_824
+    """Most that the file may hold; past that the rooms used longest ago lose their history. 0: no bound."""
     plugins: tuple[str, ...] = ()
     """Functions called with the router once it is up, as `MODULE:FUNCTION`. Empty: none."""
 
@@ -118,6 +122,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Events that each room keeps for clients that come back."""
     history_s: Seconds = 600.0
     """How long each room keeps them."""
+    dedupe_s: Seconds = 600.0
+    """How long a room remembers an `event_id`: the same id within it gives the first receipt again."""
+    escalate_after_s: SecondsOrZero = 300.0
+    """When an alert that nobody acknowledged goes to `role:admin`, unless it says so itself. 0: never."""
     room_idle_s: SecondsOrZero = 60.0
     """How long a room without subscribers and events stays open. 0: it retires at once."""
     drain_s: Annotated[float, Meta(ge=0, lt=30)] = 20.0
@@ -277,7 +285,7 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[tupl
             close = difflib.get_close_matches(name.replace("-", "_").lower(), _FIELDS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"settings are: {', '.join(_FIELDS)}"
             raise SettingsError(name, str(config), f"there is no such setting; {hint}")
-        if name == "key_file" and isinstance(raw, str):
+        if isinstance(raw, str) and (name == "key_file" or (name == "journal" and raw != MEMORY)):
             raw = str(config.parent / raw)
         yield str(config), raw, name
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,14 +29,21 @@ START_S = 20.0
 @asynccontextmanager
 async def running_router(plugins: tuple[Callable[[Router], Any], ...] = (), **settings: Any) -> AsyncIterator[Router]:
     """Run a router in this loop on free ports; at the end nothing may be left of it."""
-    defaults: dict[str, Any] = {"port": 0, "api_port": 0, "secret": SECRET, "drain_s": 1.0}
-    router = Router(Settings(**{**defaults, **settings}), plugins)
-    await router.start()
-    try:
-        yield router
-    finally:
-        async with asyncio.timeout(START_S):
-            await router.stop()
+    with tempfile.TemporaryDirectory() as folder:
+        defaults: dict[str, Any] = {
+            "port": 0,
+            "api_port": 0,
+            "secret": SECRET,
+            "drain_s": 1.0,
+            "journal": f"{folder}/journal.db",
+        }
+        router = Router(Settings(**{**defaults, **settings}), plugins)
+        await router.start()
+        try:
+            yield router
+        finally:
+            async with asyncio.timeout(START_S):
+                await router.stop()
     assert not len(router.ledger), "subscriptions left in the ledger"
     assert not len(router.registry), "connections left in the registry"
     left = [ref for ref in pykka.ActorRegistry.get_all() if ref.is_alive()]

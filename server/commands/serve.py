@@ -25,7 +25,13 @@ Host = Annotated[
 ]
 Port = Annotated[int | None, typer.Option(help="Port that clients connect to; 0 is any free port. [8000]")]
 ApiPort = Annotated[int | None, typer.Option(help="Port of the HTTP API; 0 is any free port. [8001]")]
-Journal = Annotated[str | None, typer.Option(metavar="memory", help="Where events are kept; this version: in memory.")]
+Journal = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH|memory",
+        help="File that events are kept in; memory: gone when the router stops. [postroom-data/journal.db]",
+    ),
+]
 Dev = Annotated[bool | None, typer.Option("--dev", help="For trying out: no tokens needed; this machine only.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file of settings. [POSTROOM_CONFIG]")]
 Plugins = Annotated[
@@ -123,13 +129,17 @@ def _greet_demo(addresses: Addresses, settings: Settings) -> None:
 
 
 def _where(addresses: Addresses, settings: Settings) -> list[str]:
+    from server.settings import MEMORY
+
     lines = [
         f"Postroom {__version__} is ready. Ctrl-C stops it.",
         f"  Clients connect to  {addresses.ws_url}",
         f"  HTTP API            {addresses.api_url}",
     ]
-    if settings.journal == "memory":
+    if settings.journal == MEMORY:
         lines.append("  Events are kept     in memory: gone when the router stops")
+    else:
+        lines.append(f"  Events are kept     in {printable(settings.journal)}")
     if settings.dev:
         lines.append("  Open (--dev)        to everyone on this machine: no token is asked for")
     return lines
