@@ -14,10 +14,10 @@ from pykka._envelope import Envelope
 from .batch import Batch
 from .errors import CloseCode
 from .history import History
-from .ledger import Subscription
 from .mailbox import Mailbox
 from .messages import Attached, Close, Joined, Revoke, Subscribe
 from .replies import Missing, RoomJoined
+from .subscription import Subscription
 
 __all__ = ["Audience"]
 

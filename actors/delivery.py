@@ -5,8 +5,8 @@ from __future__ import annotations
 from .batch import Batch
 from .codec import Codec
 from .held import Held, HeldBatch, marker
-from .ledger import Subscription
 from .outbox import Outbox
+from .subscription import Subscription
 
 __all__ = ["deliver", "expire"]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from .batch import Batch
 from .events import Event
-from .ledger import Subscription
 from .replies import Skipped
+from .subscription import Subscription
 
 if TYPE_CHECKING:
     from .codec import Codec

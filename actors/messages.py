@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .batch import Batch
     from .child import ChildSpec
     from .commands import Command, Position
-    from .ledger import Subscription
     from .replies import RoomJoined
+    from .subscription import Subscription
 
 __all__ = [
     "Acknowledge",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from .codec import Codec
 from .held import Held, HeldBatch
-from .ledger import Subscription
+from .subscription import Subscription
 
 __all__ = ["Outbox"]
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from . import commands, replies
 from .history import History, first_within
-from .ledger import Subscription
 from .state import RoomState
+from .subscription import Subscription
 
 __all__ = ["RoomFacts", "answer"]
 

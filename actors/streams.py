@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .batch import Batch
 from .delivery import deliver, expire
-from .ledger import ConnectionState, Subscription
+from .ledger import ConnectionState
 from .messages import Attach, Attached, Detach, Joined
+from .subscription import Subscription
 
 __all__ = ["Streams", "leave_all"]
 
@@ -37,7 +38,7 @@ class Streams:
     def begin(self, joined: Joined) -> None:
         """Deliver the first old events of a room that was joined."""
         subscription = joined.subscription
-        self._take_page(subscription, joined.page, joined.more, subscription.cursor)
+        self._take_page(subscription, joined.page, joined.more, joined.where.offset)
 
     def deliver(self, batch: Batch) -> None:
         """Deliver live events; where some before them are missing, have the room go on from the cursor instead."""

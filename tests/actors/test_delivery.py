@@ -13,9 +13,9 @@ from actors.batch import Batch
 from actors.delivery import deliver, expire
 from actors.events import Event
 from actors.history import History
-from actors.ledger import Subscription
 from actors.mailbox import Dispatcher, Mailbox
 from actors.outbox import Outbox
+from actors.subscription import Subscription
 from server.protocols.native import NativeCodec
 
 from .chain import Chain

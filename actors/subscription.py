@@ -1,0 +1,66 @@
+"""Subscription: one connection in one room, and how far it has got. It outlives both actors; a field has one writer."""
+
+from __future__ import annotations
+
+from .mailbox import Mailbox
+
+__all__ = ["Subscription"]
+
+
+class Subscription:
+    """One connection in one room."""
+
+    __slots__ = (
+        "by_owner",
+        "conflate_to",
+        "connection",
+        "cursor",
+        "epoch",
+        "kinds",
+        "left",
+        "mailbox",
+        "own",
+        "reattaching",
+        "room",
+        "room_mailbox",
+        "told",
+        "user",
+    )
+
+    def __init__(
+        self,
+        *,
+        room: str,
+        room_mailbox: Mailbox,
+        connection: str,
+        mailbox: Mailbox,
+        user: str,
+        kinds: frozenset[str] | None,
+        cursor: int,
+        by_owner: bool,
+        epoch: str,
+        conflate_to: int,
+    ) -> None:
+        self.room = room
+        self.room_mailbox = room_mailbox
+        self.connection = connection
+        self.mailbox = mailbox
+        self.user = user
+        self.kinds = kinds
+        """Only these kinds are wanted; None: all."""
+        self.by_owner = by_owner
+        """Whether only the ownership of the session allows it."""
+        self.epoch = epoch
+        """The room's epoch: what the offsets here mean."""
+        self.conflate_to = conflate_to
+        """Up to this offset the client catches up: old values give way to newer ones among these."""
+        self.cursor = cursor
+        """Offset of the last event that went into the outbox or was filtered. The connection writes it."""
+        self.told = cursor
+        """The position that the client knows of; behind `cursor` by what was filtered. The connection writes it."""
+        self.reattaching = False
+        """Whether the room was asked to go on after the cursor. The connection writes it."""
+        self.left = False
+        """Whether the client is out of the room: what is held for it is not sent. The connection writes it."""
+        self.own = False
+        """Whether it was joined by itself and does not count against the limit. The connection writes it."""
