@@ -158,9 +158,11 @@ def start_router(tmp_path: Path) -> Iterator[Callable[..., RouterProcess]]:
     started: list[RouterProcess] = []
 
     def start(*arguments: str, environment: dict[str, str] | None = None, cwd: Path | None = None) -> RouterProcess:
-        process = RouterProcess(
-            list(arguments), tmp_path / f"router-{len(started)}.log", environment or {}, cwd or Path.cwd()
-        )
+        name = f"router-{len(started)}"
+        if cwd is None:  # of its own: that is where its journal is
+            cwd = tmp_path / name
+            cwd.mkdir()
+        process = RouterProcess(list(arguments), tmp_path / f"{name}.log", environment or {}, cwd)
         started.append(process)
         return process
 
