@@ -9,6 +9,7 @@ import inspect
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
@@ -19,7 +20,7 @@ from actors.directory import RoomDirectory
 from actors.errors import PostroomError
 from actors.identity import ANONYMOUS
 from actors.ledger import Ledger
-from actors.log import MemoryLog
+from actors.log import EventLog, MemoryLog
 from actors.loop import LoopActor
 from actors.mailbox import Exit, Mailbox
 from actors.messages import Shutdown, StartChild
@@ -31,10 +32,12 @@ from actors.supervisor import SupervisorStart
 from .auth import Authenticator
 from .clock import SystemClock
 from .http import Api, Readiness
+from .journals.faults import JournalError
+from .journals.sqlite import SqliteLog
 from .listener import Listener
 from .origins import OriginPolicy
 from .registry import Registry
-from .settings import Settings
+from .settings import MEMORY, Settings
 
 __all__ = ["Addresses", "Plugin", "Router", "StartError", "run"]
 
@@ -75,13 +78,14 @@ class Router:
         self._settings = settings
         self._plugins = plugins
         self._failed: asyncio.Future[Exit] | None = None
+        self._journal: SqliteLog | None = None
         self._started = False
 
     async def start(self) -> Addresses:
         """Start everything, from the inside out.
 
         Raises:
-            StartError: An address cannot be listened on, or a plug-in failed.
+            StartError: The journal or an address cannot be used, or a plug-in failed.
         """
         settings = self._settings
         loop = asyncio.get_running_loop()
@@ -94,13 +98,20 @@ class Router:
         self._root_start = SupervisorStart("root", self.clock)
         self._root.monitor = self._root_ended
         self._root_start(self._root)
-        connections = self._start_supervisor("connections")
-        rooms = self._start_supervisor("rooms")
+
+        # Where events are kept.
+        self.ledger = Ledger()
+        self.log = await self._start_log()
 
         # Rooms and the source of their events.
-        self.ledger = Ledger()
-        self.log = MemoryLog()
-        limits = RoomLimits(settings.history_events, settings.history_s, settings.room_idle_s)
+        rooms = self._start_supervisor("rooms")
+        limits = RoomLimits(
+            history_events=settings.history_events,
+            history_s=settings.history_s,
+            idle_s=settings.room_idle_s,
+            dedupe_s=settings.dedupe_s,
+            escalate_after_s=settings.escalate_after_s,
+        )
         self.directory = RoomDirectory(
             supervisor=rooms, log=self.log, ledger=self.ledger, clock=self.clock, limits=limits
         )
@@ -110,7 +121,10 @@ class Router:
             "source", self.source, lambda box: NotificationSource.start(self.directory, self.clock, mailbox=box)
         )
 
+        self.directory.open_watched()
+
         # The outside.
+        connections = self._start_supervisor("connections")
         self._authenticator = Authenticator(settings)
         self.registry = Registry(
             most=_connections_possible(settings.max_connections),
@@ -161,6 +175,15 @@ class Router:
         await self._listener.drain()
         await self._api.stop()
         self._authenticator.close()
+        await self._stop_actors()
+        if len(self.ledger):
+            log.error("subscriptions_left", count=len(self.ledger))
+        if self._started:
+            log.info("router_stopped")
+
+    async def _stop_actors(self) -> None:
+        """Stop the actors, and then what they work with."""
+        assert self._failed is not None
         if self._root.occupied:
             self._root.tell(Shutdown())
             try:
@@ -168,10 +191,8 @@ class Router:
                     await asyncio.shield(self._failed)
             except TimeoutError:
                 log.error("actors_left", after_s=_SHUTDOWN_S)
-        if len(self.ledger):
-            log.error("subscriptions_left", count=len(self.ledger))
-        if self._started:
-            log.info("router_stopped")
+        if self._journal is not None:
+            await self._journal.stop()
 
     async def failed(self) -> Exit:
         """Wait until the root supervisor has failed: nothing repairs it, the process must end."""
@@ -203,6 +224,20 @@ class Router:
         self._root.tell(StartChild(spec, mailbox))
         return mailbox
 
+    async def _start_log(self) -> EventLog:
+        settings = self._settings
+        if settings.journal == MEMORY:
+            return MemoryLog()
+        self._journal = SqliteLog(Path(settings.journal), clock=self.clock, most_bytes=settings.journal_bytes)
+        try:
+            await self._journal.start(self._start_child)
+        except BaseException as error:
+            await self._stop_actors()
+            if isinstance(error, JournalError):
+                raise StartError(str(error)) from error
+            raise
+        return self._journal
+
     def _start_supervisor(self, name: str) -> Mailbox:
         mailbox = Mailbox(name=name)
         self._root.tell(
@@ -219,7 +254,8 @@ class Router:
             self._failed.set_result(how)
 
     def _readiness(self) -> Readiness:
-        reason = "draining" if self._draining else None
+        trouble = self._journal.trouble if self._journal is not None else None
+        reason = "draining" if self._draining else trouble and f"journal unavailable: {trouble}"
         return Readiness(reason is None, reason, len(self.registry), len(self.directory), self._settings.journal)
 
     async def _call_plugins(self) -> None:

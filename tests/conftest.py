@@ -122,6 +122,7 @@ class RouterProcess:
             api = re.search(r"http://[\w.:\[\]]+", text)
             if ws and api:
                 return ws.group(), api.group()
+        self.stop()
         raise AssertionError(f"the router did not start: {self.log}")
 
     @property
