@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +19,7 @@ __all__ = ["ADMIN_ROOM", "Alarm", "Due"]
 ADMIN_ROOM = "role:admin"
 
 _AGAIN_S = 5.0
-"""How long after an escalation that was refused the next try comes."""
+"""How long after an escalation the next try comes, unless the room has noted by then that it took place."""
 
 
 class Due(NamedTuple):
@@ -47,19 +47,22 @@ class Alarm:
         self._mailbox = mailbox
         self._after_s = after_s
         self._timer: Timer | None = None
-        self._escalating: set[Due] = set()
+        self._again: dict[Due, float] = {}
+        """Alerts that were sent to the admins, to when they are sent again; they are the same event each time."""
 
     @property
     def waiting(self) -> bool:
         """Whether an alert may become due, or is on its way."""
-        return next(self._times(), None) is not None
+        return bool(self._times())
 
     def set(self) -> None:
         """Set the timer for the alert that is due next; call it whenever alerts have come or gone."""
         self.cancel()
-        times = [at for at, due in self._times() if due not in self._escalating]
+        times = self._times()
+        self._again = {due: at for due, at in self._again.items() if due in times}
         if times:
-            self._set(min(times) - self._clock.time())
+            mailbox, wait_s = self._mailbox, min(times.values()) - self._clock.time()
+            self._timer = self._clock.call_later(max(0.0, wait_s), lambda: mailbox.tell(Escalate()))
 
     def cancel(self) -> None:
         """Wait for nothing."""
@@ -70,34 +73,33 @@ class Alarm:
     def due(self) -> list[tuple[Due, Draft]]:
         """Take the alerts that are due now, each with the event for `role:admin`."""
         now = self._clock.time()
-        due = [due for at, due in self._times() if at <= now and due not in self._escalating]
-        self._escalating.update(due)
+        due = [due for due, at in self._times().items() if at <= now]
+        self._again.update(dict.fromkeys(due, now + _AGAIN_S))
         return [(each, self._draft(each)) for each in due]
 
     def escalated(self, due: Due) -> Draft | None:
-        """Make the room's own event about an alert that has reached `role:admin`; None: it is acknowledged by now."""
-        self._escalating.discard(due)
+        """Make the room's own event about an alert that has reached `role:admin`; None: it needs none any more."""
         alert = self._state.alerts.get(due.event_id)
-        if alert is None or alert["offset"] != due.offset:
+        if alert is None or alert["offset"] != due.offset or "escalated_at" in alert:
             return None
         data = {"event_id": due.event_id, "to": ADMIN_ROOM}
         return self._event(f"{due.event_id}@{due.offset}{ESCALATION}", ALERT_ESCALATED, data)
 
     def refused(self, due: Due) -> None:
         """Try an alert again in a while: it has not reached `role:admin`."""
-        self._escalating.discard(due)
-        self.cancel()
-        self._set(_AGAIN_S)
+        self._again[due] = self._clock.time() + _AGAIN_S
+        self.set()
 
-    def _times(self) -> Iterator[tuple[float, Due]]:
-        """Yield when each alert that was not escalated yet is due, as Unix time in seconds."""
-        if self._room == ADMIN_ROOM:
-            return
-        for event_id, alert in self._state.alerts.items():
+    def _times(self) -> dict[Due, float]:
+        """Return when each alert that was not escalated yet is due, or due again, as Unix time in seconds."""
+        times: dict[Due, float] = {}
+        for event_id, alert in self._state.alerts.items() if self._room != ADMIN_ROOM else ():
             after_s = alert.get("escalate_after_s")
             after_s = self._after_s if after_s is None else after_s
             if after_s and "escalated_at" not in alert:
-                yield seconds_of(alert["time"]) + after_s, Due(event_id, alert["offset"])
+                due = Due(event_id, alert["offset"])
+                times[due] = max(seconds_of(alert["time"]) + after_s, self._again.get(due, 0.0))
+        return times
 
     def _draft(self, due: Due) -> Draft:
         alert = self._state.alerts[due.event_id]
@@ -117,7 +119,3 @@ class Alarm:
             time_ms=int(self._clock.time() * 1000),
             data=msgspec.Raw(msgspec.json.encode(data)),
         )
-
-    def _set(self, wait_s: float) -> None:
-        mailbox = self._mailbox
-        self._timer = self._clock.call_later(max(0.0, wait_s), lambda: mailbox.tell(Escalate()))

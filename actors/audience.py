@@ -123,10 +123,10 @@ class Audience:
             return "fresh", wanted[0].prev if wanted else top, None
         if after.epoch != self._epoch or after.offset > top:
             return "none", top, None
-        gone = self._history.gone
-        if after.offset >= gone:
+        lost = self._history.lost
+        if after.offset >= lost:
             return "full", after.offset, None
-        return "partial", gone, Missing(from_=after.offset + 1, to=gone)
+        return "partial", lost, Missing(from_=after.offset + 1, to=lost)
 
     def _go_on(self, subscription: Subscription, after: int, top: int) -> None:
         page, more = self._history.page(after, subscription.conflate_to)

@@ -49,7 +49,10 @@ class Wire(Protocol):
 
     @property
     def room(self) -> int:
-        """About how many bytes may be written now; a large number where nothing limits it."""
+        """About how many bytes may be written now, in whole frames and at least one; a large number: no limit.
+
+        Who is written less than that need not be `paused` then; who is written as much is, until `Writable` is told.
+        """
 
     @property
     def buffered(self) -> int:

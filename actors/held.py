@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Held", "HeldBatch", "marker"]
 
 _OVERHEAD_BYTES = 200  # of an event's frame beside its data
+_MARKER_BYTES = 100
 _GRAVITY = ("filtered", "conflated", "expired")
 """Why offsets do not come, the least loss first: a marker over several of them names the greatest."""
 
@@ -45,7 +46,7 @@ class Held:
         self.event = event
         self.to = to
         self.reason = reason
-        self.size = 0 if event is None else len(memoryview(event.draft.data)) + _OVERHEAD_BYTES
+        self.size = _MARKER_BYTES if event is None else len(memoryview(event.draft.data)) + _OVERHEAD_BYTES
         """About how many bytes it will be on the wire."""
 
     def frames(self, codec: Codec) -> bytes:
@@ -63,7 +64,7 @@ class Held:
     def give_way(self) -> None:
         """Become a marker: the event will not come."""
         assert self.event is not None
-        self.to, self.event, self.size = self.event.offset, None, 0
+        self.to, self.event, self.size = self.event.offset, None, _MARKER_BYTES
         self.take_reason("conflated")
 
     def take_reason(self, reason: str) -> None:

@@ -18,18 +18,24 @@ _PAGES_KEPT = 16
 class History:
     """The last events of one room: all after `gone`, and before it those that are kept as long as they matter.
 
+    What is dropped is lost to a client that comes back from before it, unless it had given way to a newer value anyway:
+    so a client is never too far behind a room in which there is nothing but progress.
+
     Args:
         room: The room's name, for the batches.
         events: The events to begin with, oldest first.
         gone: Up to this offset events were dropped before; 0: none.
+        lost: Up to this offset events that matter were dropped before; 0: none.
         most: How many events after `gone` it holds at most.
         age_s: How old those may become, in seconds.
     """
 
-    def __init__(self, room: str, events: Iterable[Event], *, gone: int, most: int, age_s: float) -> None:
+    def __init__(self, room: str, events: Iterable[Event], *, gone: int, lost: int, most: int, age_s: float) -> None:
         self._room = room
         self.gone = gone
         """Up to this offset events may be missing; after it only ephemeral ones, which no history holds."""
+        self.lost = lost
+        """Up to this offset an event may be missing that had not given way to a newer one."""
         self._kept: list[Event] = []
         self._events: list[Event] = []
         self._first = 0
@@ -96,8 +102,11 @@ class History:
         if not dropped:
             return [event.offset for event in self._kept]
         mattering = {*self._latest.values(), *unacknowledged}
+        superseded = _superseded([*self._kept, *self._events[self._first :]])
+        leaving = [event for event in (*self._kept, *dropped) if event.offset not in mattering]
         self._kept = [event for event in (*self._kept, *dropped) if event.offset in mattering]
         self.gone = dropped[-1].offset
+        self.lost = max([self.lost, *(event.offset for event in leaving if event.offset not in superseded)])
         self._pages.clear()
         self._replays.clear()
         self._first += len(dropped)
@@ -123,7 +132,7 @@ class History:
                 return None, False
             if len(self._pages) >= _PAGES_KEPT:  # else one client could have a page kept from every offset
                 self._pages.clear()
-            page = self._pages[after] = Batch(self._room, events, _gaps(events, after, ()))
+            page = self._pages[after] = Batch(self._room, events, _gaps(events, after, self.lost))
         return page, page.top < self.last_offset
 
     def after(self, offset: int, limit: int | None = None) -> list[Event]:
@@ -157,13 +166,15 @@ class History:
         replay = self._replays.get((after, conflate_to))
         if replay is not None:
             return replay
-        events, superseded = _conflate([event for event in self.after(after) if event.offset <= conflate_to])
+        old = [event for event in self.after(after) if event.offset <= conflate_to]
+        superseded = _superseded(old)
+        events = [event for event in old if event.offset not in superseded]
         first = _first_page(events)
         if not first:
             return (), None
         if len(self._replays) >= _PAGES_KEPT:
             self._replays.clear()
-        page = Batch(self._room, first, _gaps(first, after, superseded))
+        page = Batch(self._room, first, _gaps(first, after, self.lost))
         self._replays[after, conflate_to] = events, page
         return events, page
 
@@ -195,10 +206,9 @@ def _first_page(events: Sequence[Event]) -> list[Event]:
     return first_within(_PAGE_BYTES, events[:_PAGE_EVENTS])
 
 
-def _conflate(events: Sequence[Event]) -> tuple[list[Event], list[int]]:
-    """Split events into those that stay and the offsets of those that gave way to a newer one."""
-    staying: list[Event] = []
-    superseded: list[int] = []
+def _superseded(events: Sequence[Event]) -> set[int]:
+    """Return the offsets of those that gave way to a newer one: no session event stands between the two."""
+    superseded: set[int] = set()
     newer: set[tuple[str, str | None]] = set()
     for event in reversed(events):
         draft = event.draft
@@ -207,24 +217,21 @@ def _conflate(events: Sequence[Event]) -> tuple[list[Event], list[int]]:
         elif draft.delivery == "latest":
             key = draft.kind, draft.key
             if key in newer:
-                superseded.append(event.offset)
-                continue
+                superseded.add(event.offset)
             newer.add(key)
-        staying.append(event)
-    staying.reverse()
-    superseded.reverse()
-    return staying, superseded
+    return superseded
 
 
-def _gaps(events: Sequence[Event], after: int, superseded: Sequence[int]) -> Mapping[int, str]:
-    """Say, by the offset of each event that does not follow the one before it here, why."""
+def _gaps(events: Sequence[Event], after: int, lost: int) -> Mapping[int, str]:
+    """Say, by the offset of each event that does not follow the one before it here, why.
+
+    After `lost` what is missing gave way to something newer, or was ephemeral and not for who comes late.
+    """
     gaps: dict[int, str] = {}
     position = after
     for event in events:
         if event.prev > position:
-            place = bisect_right(superseded, position)
-            conflated = place < len(superseded) and superseded[place] < event.offset
-            gaps[event.offset] = "conflated" if conflated else "expired"
+            gaps[event.offset] = "expired" if position < lost else "conflated"
         position = event.offset
     return gaps
 

@@ -41,6 +41,8 @@ class RoomRecord(msgspec.Struct, frozen=True):
     """The retained events, oldest first: all that come after `gone`, and those before it that a trim kept."""
     gone: int
     """Up to this offset events may have been trimmed; after it only ephemeral ones are missing. 0: none was trimmed."""
+    lost: int
+    """Up to this offset an event may have been trimmed that `trim` was told matters; never above `gone`."""
     state: bytes | None
     """The last snapshot of the room's state; None: there is none, fold from the first event."""
     state_offset: int
@@ -75,8 +77,10 @@ class EventLog(Protocol):
         after an alert that is to be acknowledged was appended, until a snapshot says otherwise.
         """
 
-    def trim(self, room: str, before: int, *, keep: Collection[int], ids_since_ms: int) -> None:
+    def trim(self, room: str, before: int, *, lost: int, keep: Collection[int], ids_since_ms: int) -> None:
         """Drop the events whose offset is below `before`, but for those in `keep` and those that no snapshot covers.
+
+        `lost` is what the record says from then on: up to there one of those that were dropped matters.
 
         Of those that are dropped and were named by their publisher the ids are kept, and ids that were kept before are
         dropped when they are older than `ids_since_ms`, Unix time in milliseconds.
@@ -105,7 +109,7 @@ _OVERHEAD_BYTES = 400  # of an event beside its data, in CPython
 
 
 class _Shelf:
-    __slots__ = ("epoch", "events", "gone", "named", "past_ids", "state", "state_offset", "top")
+    __slots__ = ("epoch", "events", "gone", "lost", "named", "past_ids", "state", "state_offset", "top")
 
     def __init__(self, epoch: str) -> None:
         self.epoch = epoch
@@ -115,6 +119,7 @@ class _Shelf:
         """Offsets of events whose publisher gave them their id."""
         self.past_ids: deque[PastId] = deque()
         self.gone = 0
+        self.lost = 0
         self.state: bytes | None = None
         self.state_offset = 0
 
@@ -149,6 +154,7 @@ class MemoryLog:
                 top=shelf.top,
                 events=tuple(shelf.events),
                 gone=shelf.gone,
+                lost=shelf.lost,
                 state=shelf.state,
                 state_offset=shelf.state_offset,
                 past_ids=tuple(shelf.past_ids),
@@ -173,11 +179,12 @@ class MemoryLog:
         shelf = self._shelves[room]
         shelf.state, shelf.state_offset = state, offset
 
-    def trim(self, room: str, before: int, *, keep: Collection[int], ids_since_ms: int) -> None:
+    def trim(self, room: str, before: int, *, lost: int, keep: Collection[int], ids_since_ms: int) -> None:
         """Drop the events whose offset is below `before`."""
         shelf = self._shelves[room]
         before = min(before, shelf.state_offset + 1)
         shelf.gone = max(shelf.gone, before - 1)
+        shelf.lost = max(shelf.lost, min(lost, before - 1))
         keep = set(keep)
         end = bisect_left(shelf.events, before, key=lambda event: event.offset)
         kept = []

@@ -146,9 +146,10 @@ class Outbox:
                 self._give_way(older)
 
     def _give_way(self, held: Held) -> None:
-        self.size -= held.size
         self._markers += 1
+        self.size -= held.size
         held.give_way()
+        self.size += held.size
 
     def _merge_markers(self) -> None:
         """Let markers that stand before an event of their room be part of what is told with it."""
@@ -159,6 +160,7 @@ class Outbox:
             if before is not None:
                 if isinstance(entry, Held):
                     entry.take_reason(before.reason)
+                    self.size -= before.size
                 else:
                     merged.append(before)
             if isinstance(entry, Held) and entry.event is None:

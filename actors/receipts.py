@@ -16,7 +16,7 @@ class Receipts:
     """The ids of one room's events.
 
     Args:
-        ids: Those that are known, oldest first.
+        ids: Those that are known.
         window_s: How long an id is remembered, in seconds.
         most: How many are remembered at most; past that the oldest is forgotten early, so that a flood costs a
             bounded amount of memory.
@@ -27,7 +27,7 @@ class Receipts:
         self._most = most
         self._offsets: dict[str, int] = {}
         self._by_age: deque[tuple[int, str, int]] = deque()
-        for past in ids:
+        for past in sorted(ids, key=lambda past: past.offset):  # a kept event is older than trimmed ones after it
             self.add(past.event_id, past.offset, past.time_ms)
 
     def __len__(self) -> int:

@@ -107,7 +107,12 @@ class Room(LoopActor):
         self._log = ports.log
         limits = ports.limits
         self._history = History(
-            name, record.events, gone=record.gone, most=limits.history_events, age_s=limits.history_s
+            name,
+            record.events,
+            gone=record.gone,
+            lost=record.lost,
+            most=limits.history_events,
+            age_s=limits.history_s,
         )
         self._state = RoomState() if record.state is None else msgspec.json.decode(record.state, type=RoomState)
         self._state_offset = record.state_offset
@@ -382,7 +387,8 @@ class Room(LoopActor):
             self._snapshot()
         keep = self._history.drop(overdue, [alert["offset"] for alert in self._state.alerts.values()])
         before = self._history.gone + 1
-        self._log.trim(self._name, before, keep=keep, ids_since_ms=self._receipts.since_ms(self._now_ms()))
+        since_ms = self._receipts.since_ms(self._now_ms())
+        self._log.trim(self._name, before, lost=self._history.lost, keep=keep, ids_since_ms=since_ms)
 
     def _snapshot(self) -> None:
         self._state_offset = self._top

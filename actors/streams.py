@@ -47,14 +47,14 @@ class Streams:
             return
         outbox = self._outbox
         hold = self._wire.paused or outbox.held > 0
-        if hold and not self._may_hold():
+        if (hold or outbox.full) and not self._may_hold(hold):
             self._fall_behind(subscription)
         elif not deliver(subscription, batch, self._codec, outbox, hold=hold) and not subscription.reattaching:
             self._reattach(subscription)  # a batch was lost with an actor; the room has it still
 
-    def _may_hold(self) -> bool:
-        """Return whether there is room for what a client that is behind cannot take yet."""
-        if self._wire.stuck or self._outbox.full:
+    def _may_hold(self, held: bool) -> bool:
+        """Return whether there is room for what a client cannot take yet; where some is `held`, make some."""
+        if held and (self._wire.stuck or self._outbox.full):
             self._outbox.conflate()
         return not self._outbox.full
 
@@ -65,6 +65,9 @@ class Streams:
         if subscription is None:
             return False
         subscription.reattaching = False
+        if not self._state.welcomed:  # the room has failed meanwhile, and the client was not told of it yet
+            self._fall_behind(subscription)
+            return False
         self._take_page(subscription, message.page, message.more, message.top)
         if self._repairing is None or room not in self._repairing:
             return False
@@ -73,7 +76,7 @@ class Streams:
 
     def go_on(self) -> None:
         """Ask for the next old events of every room that has some; call it when the client has taken the last ones."""
-        if self._behind:
+        if self._behind and self._state.welcomed:
             for room in self._behind & self._subscriptions.keys():  # a closing connection has left them all
                 self._reattach(self._subscriptions[room])
             self._behind.clear()
@@ -108,17 +111,17 @@ class Streams:
         subscription.room_mailbox.tell(Attach(self._state.id, subscription.cursor))
 
     def _take_page(self, subscription: Subscription, page: Batch | None, more: bool, top: int) -> None:
-        """Deliver old events; without a page, everything up to `top` is known or gone."""
+        """Deliver old events; when no more are left, everything up to `top` is known or gone."""
         if self._outbox.full or self._wire.paused:
             self._fall_behind(subscription)
             return
         hold = self._outbox.held > 0
-        if page is None:
-            expire(subscription, top, self._codec, self._outbox, hold=hold)
-        else:
+        if page is not None:
             deliver(subscription, page, self._codec, self._outbox, hold=hold)
         if more:
             self._behind.add(subscription.room)
+        else:
+            expire(subscription, top, self._codec, self._outbox, hold=hold)
 
 
 def leave_all(state: ConnectionState) -> None:

@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
+from websockets.typing import BytesLike
 
 from actors.throttle import TokenBucket
 
@@ -66,7 +67,9 @@ class MeasuredConnection(ServerConnection):
         super().eof_received()
 
     def process_event(self, event: Frame | Request | Response) -> None:
-        """Count the frames that carry no whole message."""
+        """Count the frames that carry no whole message and that nobody asked for."""
+        if isinstance(event, Frame) and event.opcode is Opcode.PONG and event.data and self.pong_taken(event.data):
+            return
         if isinstance(event, Frame) and not (event.fin and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE)):
             now = time.monotonic()
             if self._bucket is None:
@@ -84,6 +87,10 @@ class MeasuredConnection(ServerConnection):
             self.protocol.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
             self.send_data()
             self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
+
+    def pong_taken(self, payload: BytesLike) -> bool:
+        """Return whether this pong answers a ping that is not the library's: there are no more of those than asked."""
+        return False
 
     def piece_taken(self) -> None:
         """Look at what a piece has brought about; called after each."""

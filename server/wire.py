@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import sys
+import time
 
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
+from websockets.typing import BytesLike
 
 from actors.mailbox import Mailbox
 from actors.messages import Writable
+from actors.throttle import TokenBucket
 
 from .intake import MeasuredConnection
+from .pace import FIRST_PING, UNLIMITED, Pace
 
 __all__ = ["WRITE_LIMIT", "GuardedConnection", "Wire"]
 
 WRITE_LIMIT = 64 * 1024
 """Bytes in a socket's write buffer from which on the outbox waits."""
+_UNSENT = 64 * 1024
+"""Bytes that the kernel takes while the client's side has no room for them (tcp(7), TCP_NOTSENT_LOWAT)."""
 
 if sys.platform == "linux":
     import fcntl
@@ -38,6 +45,8 @@ _STALL_LOOKS = 5
 """How often a client that is behind is looked at within `stall_s`."""
 _UNDER_WAY = 64
 _UNDER_WAY_TRUSTED = 1024
+_TIMER_S = 0.001
+"""What a timer of the loop may be early by."""
 
 
 class GuardedConnection(MeasuredConnection):
@@ -52,6 +61,8 @@ class GuardedConnection(MeasuredConnection):
     """Bytes that may join the write buffer while it is full, as answers to control frames, before the client is cut."""
     close_s: float = 30.0
     """Seconds that a client may take to read what waits for it and a close after it, before it is cut."""
+    checks = TokenBucket(per_s=500.0, burst=500.0, now=0.0)
+    """How often clients that keep up are asked whether they still do, all of them together: an answer costs 10 us."""
     wire: Wire | None = None
     heard = True
     """Whether anything came in since the last ping."""
@@ -65,9 +76,10 @@ class GuardedConnection(MeasuredConnection):
         """Begin; a peer that vanishes while something is sent to it is found by TCP within 10 s."""
         super().connection_made(transport)
         sock = transport.get_extra_info("socket")
-        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
+        for option, value in (("TCP_USER_TIMEOUT", 10_000), ("TCP_NOTSENT_LOWAT", _UNSENT)):
+            if sock is not None and hasattr(socket, option):
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; nothing waits for this socket any more."""
@@ -90,17 +102,20 @@ class GuardedConnection(MeasuredConnection):
         """The client reads more slowly than it is written to."""
         super().pause_writing()
         if self.wire is not None:
-            self.wire.paused = True
-            self.loop.call_soon(self.wire.look_again)
+            self.wire.full()
         self._paused_at = self.transport.get_write_buffer_size()
-        self.loop.call_soon(self._watch_stall)  # after the loop has done I/O once more: the kernel takes some of it
+        self.loop.call_soon(self.watch_stall)  # after the loop has done I/O once more: the kernel takes some of it
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._stop_stall_timer()
         super().resume_writing()
         if self.wire is not None:
-            self.wire.writable()
+            self.wire.settle()
+
+    def pong_taken(self, payload: BytesLike) -> bool:
+        """Return whether this pong tells how far the client has read."""
+        return self.wire is not None and self.wire.pong_taken(bytes(payload))
 
     def forget_request(self) -> None:
         """Let go of the handshake's headers, which the library keeps for the life of the connection: some KB each."""
@@ -111,7 +126,7 @@ class GuardedConnection(MeasuredConnection):
 
     def ping_now(self) -> None:
         """Send a ping; what comes in from now on answers it. A client that is behind is left to the stall timer."""
-        if self.protocol.state is OPEN and not self.paused:
+        if self.protocol.state is OPEN and not self._behind:
             self.heard = False
             self.transport.write(_PING)
 
@@ -124,12 +139,20 @@ class GuardedConnection(MeasuredConnection):
     @property
     def silent(self) -> bool:
         """Whether the client has not answered, though we were listening."""
-        return not self.heard and not self.paused and not self.recv_messages.paused
+        return not self.heard and not self._behind and not self.recv_messages.paused
 
-    def _watch_stall(self) -> None:
-        if not self.paused or self._stall_timer is not None:
-            return
-        self._look_later(self._unread(), 0)
+    @property
+    def _behind(self) -> bool:
+        return self.paused or (self.wire is not None and self.wire.paused)
+
+    def watch_stall(self) -> None:
+        """Begin to look whether a client that is behind takes anything."""
+        if self._stall_timer is None and self._watched:
+            self._look_later(self._unread(), 0)
+
+    @property
+    def _watched(self) -> bool:
+        return self.paused or (self.wire is not None and self.wire.overdue)
 
     def _look_later(self, unread: int, looks: int) -> None:
         self._stall_timer = self.loop.call_later(self.stall_s / _STALL_LOOKS, self._check_stall, unread, looks)
@@ -145,13 +168,17 @@ class GuardedConnection(MeasuredConnection):
             with contextlib.suppress(OSError, ValueError):
                 answer = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), _TIOCOUTQ, bytes(4))
                 waiting += int.from_bytes(answer, sys.byteorder)
-        return waiting
+        return waiting if self.wire is None else waiting + self.wire.under_way
 
     def _check_stall(self, unread_then: int, looks: int) -> None:
         """Cut a client that took nothing over so many looks in a row."""
+        self._stall_timer = None
+        if not self._watched:
+            return
         unread = self._unread()
         looks = looks + 1 if unread >= unread_then else 0
-        if looks == _STALL_LOOKS:
+        patience_s = 0.0 if self.paused or self.wire is None else self.wire.patience_s
+        if looks >= _STALL_LOOKS and looks * self.stall_s / _STALL_LOOKS >= patience_s:
             self.stalled = True
             self.cut()
         else:
@@ -177,13 +204,20 @@ class Wire:
 
     __slots__ = (
         "_caught_up",
+        "_clogged",
         "_closing",
         "_connection",
+        "_limit",
+        "_look_at",
+        "_look_timer",
         "_mailbox",
+        "_mark",
         "_most",
+        "_pace",
         "_protocol",
         "_transport",
         "_under_way",
+        "_written",
         "close_code",
         "cut",
         "paused",
@@ -196,9 +230,19 @@ class Wire:
         self._transport = connection.transport
         self._mailbox = mailbox
         self.paused = connection.paused
-        """Whether the socket takes no more for now."""
+        """Whether the socket takes no more for now, or the client's library has too much to read already."""
         self.stuck = False
-        """Whether it still does not, after the loop has done I/O since."""
+        """Whether that is so because of how the client reads: it has had its chance."""
+        self._clogged = False
+        """Whether the socket took no more after the loop had done I/O."""
+        self._written = 0
+        self._limit = UNLIMITED
+        """`_written` may go up to this, and a little over."""
+        self._mark = FIRST_PING
+        """From here on there is something to do about the pace."""
+        self._pace: Pace | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._look_at = math.inf
         self.cut = False
         """Whether it was dropped by one of the guards."""
         self._under_way = 0
@@ -210,6 +254,11 @@ class Wire:
         connection.wire = self
 
     @property
+    def room(self) -> int:
+        """About how many bytes may be written now."""
+        return self._limit - self._written if self._limit > self._written else 1
+
+    @property
     def buffered(self) -> int:
         """Bytes that the kernel has not taken yet."""
         return self._transport.get_write_buffer_size()
@@ -218,6 +267,69 @@ class Wire:
         """Send whole frames; dropped when the socket is closing."""
         if self._protocol.state is OPEN and self._closing is None and not self.cut:
             self._transport.write(frames)
+            self._written += len(frames)
+            if self._written >= self._mark:
+                self._pass_mark()
+
+    def _pass_mark(self) -> None:
+        if self._pace is None:
+            self._pace = Pace()
+        self._pace.wrote(self._written, time.monotonic())
+        self._go_on(self._pace)
+
+    def pong_taken(self, payload: bytes) -> bool:
+        """Take a pong; return whether it answers a ping of `_ask`."""
+        pace = self._pace
+        if pace is None or not pace.answered(payload, self._written, time.monotonic()):
+            return False
+        self._go_on(pace)
+        return True
+
+    def _look(self) -> None:
+        self._stop_looking()
+        if self._pace is not None and self._protocol.state is OPEN:
+            self._pace.look(self._written, time.monotonic())
+            self._go_on(self._pace)
+
+    def _go_on(self, pace: Pace) -> None:
+        """Put a ping behind what was written where one is due; write on, wait, and look again as the pace says."""
+        if pace.must_ask(self._written) and self._protocol.state is OPEN:
+            now = time.monotonic()
+            if pace.may_vouch and self._connection.checks.take(now):
+                pace.vouch(self._written)
+            else:
+                payload = pace.ask(self._written, now)
+                self._transport.write(Frame(Opcode.PING, payload).serialize(mask=False))
+        self._limit = pace.limit
+        self._mark = min(pace.ask_at, pace.limit)
+        self.settle()
+        if pace.due != self._look_at:
+            self._stop_looking()
+            self._look_at = pace.due
+            if self._look_at < math.inf:
+                delay_s = max(0.0, self._look_at - time.monotonic()) + _TIMER_S
+                self._look_timer = self._connection.loop.call_later(delay_s, self._look)
+
+    def _stop_looking(self) -> None:
+        self._look_at = math.inf
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+            self._look_timer = None
+
+    @property
+    def under_way(self) -> int:
+        """Bytes that the client's library may not have read; 0 where nobody knows."""
+        return 0 if self._pace is None else self._pace.under_way(self._written)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it is paused for a client that has not answered in time."""
+        return self._pace is not None and self._pace.late and self._written >= self._limit
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds for which this client may seem to read nothing."""
+        return 0.0 if self._pace is None else self._pace.patience_s
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; cut the socket when it does not end in time."""
@@ -263,17 +375,32 @@ class Wire:
             self._caught_up = self._connection.loop.create_future()
             await self._caught_up
 
-    def look_again(self) -> None:
-        """The loop has done I/O since the socket was full."""
-        self.stuck = self.paused
+    def full(self) -> None:
+        """The socket takes no more."""
+        self.paused = True
+        self._connection.loop.call_soon(self._look_again)
 
-    def writable(self) -> None:
-        """The socket takes bytes again."""
-        self.paused = self.stuck = False
-        self._mailbox.tell(Writable())
+    def _look_again(self) -> None:
+        self._clogged = self._connection.paused  # though the loop has done I/O since
+        self.settle()
+
+    def settle(self) -> None:
+        """Be paused, or not, as the socket and the pace say; tell who waits when neither minds any more."""
+        connection, pace = self._connection, self._pace
+        self._clogged = self._clogged and connection.paused
+        held = self._written >= self._limit
+        self.stuck = self._clogged or (held and pace is not None and pace.lags)
+        paused = connection.paused or held
+        if self.overdue:
+            connection.watch_stall()
+        if paused != self.paused:
+            self.paused = paused
+            if not paused:
+                self._mailbox.tell(Writable())
 
     def lost(self) -> None:
         """The socket is gone."""
+        self._stop_looking()
         self._most = 1 << 62
         self._release()
 

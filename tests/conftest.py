@@ -160,9 +160,10 @@ def start_router(tmp_path: Path) -> Iterator[Callable[..., RouterProcess]]:
 
     def start(*arguments: str, environment: dict[str, str] | None = None, cwd: Path | None = None) -> RouterProcess:
         name = f"router-{len(started)}"
-        if cwd is None:  # of its own: that is where its journal is
-            cwd = tmp_path / name
-            cwd.mkdir()
+        if cwd is None:
+            cwd = Path.cwd()
+            if "--journal" not in arguments:
+                arguments = (*arguments, "--journal", str(tmp_path / f"{name}.db"))
         process = RouterProcess(list(arguments), tmp_path / f"{name}.log", environment or {}, cwd)
         started.append(process)
         return process

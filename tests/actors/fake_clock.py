@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from actors.mailbox import Dispatcher
 
-__all__ = ["FakeClock", "settled"]
+__all__ = ["START_S", "FakeClock", "settled"]
 
 START_S = 1_700_000_000.0
+"""What the wall clock shows at first, as Unix time in seconds."""
 TURNS = 100_000
 
 

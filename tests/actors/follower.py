@@ -40,6 +40,7 @@ class Follower(Ear):
             outbox=Outbox(1 << 30, CODEC),
             offered_token=None,
         )
+        self.state.welcomed = True
         self.chain = Chain()
         self._streams = Streams(self.state)
 

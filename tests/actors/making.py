@@ -7,8 +7,9 @@ from typing import Any
 
 from actors.events import Draft, Event, draft
 from actors.outbox import Outbox
+from actors.subscription import Subscription
 
-__all__ = ["a_draft", "an_event", "events", "taken"]
+__all__ = ["a_draft", "a_subscription", "an_event", "events", "progress", "taken"]
 
 TIME_MS = 1_700_000_000_000
 _DATA: Mapping[str, dict[str, Any]] = {
@@ -42,6 +43,28 @@ def an_event(offset: int, kind: str = "app.thing", data: Mapping[str, Any] | Non
 def events(first: int, last: int) -> list[Event]:
     """Make the events from `first` to `last`, both included."""
     return [an_event(offset) for offset in range(first, last + 1)]
+
+
+def progress(offset: int, key: str | None = None, current: int | None = None) -> Event:
+    """Make a progress update; it says its offset unless told otherwise."""
+    return an_event(offset, "progress", {"current": offset if current is None else current}, key=key)
+
+
+def a_subscription(room: str = "team:1", *, cursor: int = 0, kinds: frozenset[str] | None = None) -> Subscription:
+    """Make the place of a client in a room where nobody lives."""
+    nobody: Any = None
+    return Subscription(
+        room=room,
+        room_mailbox=nobody,
+        connection="c",
+        mailbox=nobody,
+        user="ann",
+        kinds=kinds,
+        cursor=cursor,
+        by_owner=False,
+        epoch="e",
+        conflate_to=0,
+    )
 
 
 def taken(outbox: Outbox) -> bytes:

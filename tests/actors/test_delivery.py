@@ -189,7 +189,7 @@ def test_whatever_the_batches_are_the_client_is_told_a_whole_chain(
         room.append(an_event(top + stride, "alert" if is_alert else "app.thing", prev=top))
         top += stride
     client = Client(mailbox, room[start].prev, kinds)
-    history = History(ROOM, room, gone=0, most=1000, age_s=600.0)
+    history = History(ROOM, room, gone=0, lost=0, most=1000, age_s=600.0)
     dropped = 0
     for what, number, count in steps:
         before = client.subscription.cursor

@@ -158,14 +158,16 @@ def test_names_that_no_frame_could_carry_are_refused(name: str) -> None:
     assert name in refusal(**{name: "half \ud83d"})
 
 
-def test_the_ids_of_acknowledgements_are_the_routers_own() -> None:
-    """A publisher that took one would keep the alert from being acknowledged."""
-    for event_id in ("a1.acknowledged", "a1@1.acknowledged", ".acknowledged"):
+@pytest.mark.parametrize("word", ["acknowledged", "escalated"])
+def test_the_ids_and_kinds_of_what_the_router_says_of_alerts_are_its_own(word: str) -> None:
+    """A publisher that took one would keep the alert from being acknowledged, or from reaching the admins."""
+    for event_id in (f"a1.{word}", f"a1@1.{word}", f".{word}"):
         message = refusal(event_id=event_id)
         assert repr(event_id) in message
-        assert "'.acknowledged'" in message
-    assert a_draft(event_id="acknowledged").id == "acknowledged"
-    assert a_draft(event_id="a1.acknowledged.twice").id == "a1.acknowledged.twice"
+        assert f"'.{word}'" in message
+    assert a_draft(event_id=word).id == word
+    assert a_draft(event_id=f"a1.{word}.twice").id == f"a1.{word}.twice"
+    assert f"alert.{word}" in refusal(f"alert.{word}")
 
 
 def test_a_refused_delivery_is_named_with_the_possible_ones() -> None:
@@ -180,7 +182,22 @@ def test_a_refused_delivery_is_named_with_the_possible_ones() -> None:
 )
 def test_each_kind_has_its_usual_delivery(kind: str, delivery: str) -> None:
     assert a_draft(kind).delivery == delivery
-    assert a_draft(kind, delivery="ephemeral").delivery == "ephemeral"
+
+
+@pytest.mark.parametrize("kind", ["progress", "system", "notification", "app.thing"])
+@pytest.mark.parametrize("delivery", ["keep", "latest", "ephemeral"])
+def test_a_publisher_may_choose_another_delivery(kind: str, delivery: str) -> None:
+    assert a_draft(kind, delivery=delivery).delivery == delivery
+
+
+@pytest.mark.parametrize("delivery", ["latest", "ephemeral"])
+def test_what_nobody_may_miss_is_always_kept(delivery: str) -> None:
+    """Session events, and alerts that somebody must acknowledge; other alerts are the publisher's to decide."""
+    for kind in ("session", "alert"):
+        assert "always kept" in refusal(kind, delivery=delivery)
+        assert a_draft(kind, delivery="keep").delivery == "keep"
+    assert "always kept" in refusal("alert", {"severity": "low", "title": "t"}, ack="required", delivery=delivery)
+    assert a_draft("alert", ack="none", delivery=delivery).delivery == delivery
 
 
 @pytest.mark.parametrize(

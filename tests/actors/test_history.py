@@ -16,34 +16,30 @@ from .making import TIME_MS, an_event, events
 
 
 def a_history(held: list[Event], *, most: int = 1000, age_s: float = 600.0) -> History:
-    return History("team:1", held, gone=0, most=most, age_s=age_s)
+    return History("team:1", held, gone=0, lost=0, most=most, age_s=age_s)
 
 
 def offsets(held: Batch | list[Event] | None) -> list[int]:
     return [event.offset for event in (held.events if isinstance(held, Batch) else held or [])]
 
 
-def test_an_empty_history_begins_after_the_top() -> None:
-    assert a_history([]).first_prev(7) == 7
-    assert len(a_history([])) == 0
+def test_an_empty_history_holds_nothing() -> None:
+    history = a_history([])
+    assert (len(history), history.first_offset, history.last_offset, history.gone) == (0, 0, 0, 0)
+    assert history.drop(0, ()) == []
 
 
-def test_first_prev_is_the_offset_before_the_oldest_event() -> None:
-    assert a_history(events(4, 6)).first_prev(6) == 3
-
-
-def test_first_prev_follows_what_is_dropped() -> None:
+def test_what_is_gone_follows_what_is_dropped() -> None:
     history = a_history(events(1, 6))
-    history.drop(2, ())
-    assert history.first_prev(6) == 2
+    assert history.drop(2, ()) == []
+    assert (history.gone, history.first_offset, history.last_offset) == (2, 3, 6)
     history.drop(4, ())
-    assert history.first_prev(6) == 6
+    assert (history.gone, history.first_offset, history.last_offset) == (6, 0, 0)
 
 
 def test_offsets_may_have_holes_between_events() -> None:
     """In a cluster offsets grow by more than one."""
     history = a_history([an_event(3, prev=0), an_event(10, prev=3), an_event(11, prev=10)])
-    assert history.first_prev(11) == 0
     assert offsets(history.after(3, 9)) == [10, 11]
     assert offsets(history.after(5, 9)) == [10, 11]
     assert offsets(history.before(10, 9)) == [3]
@@ -98,7 +94,7 @@ def test_a_page_ends_when_its_bytes_are_enough() -> None:
     large = [an_event(offset, data={"x": "y" * 50_000}) for offset in range(1, 9)]
     page, more = a_history(large).page(0)
     assert page is not None
-    assert (len(page), more) == (3, True)
+    assert (len(page), more) == (2, True)
 
 
 def test_an_event_larger_than_a_page_is_a_page() -> None:
@@ -156,10 +152,10 @@ def test_a_younger_event_keeps_older_looking_ones_behind_it() -> None:
 
 def test_events_are_counted_by_kind() -> None:
     history = a_history([an_event(1, "alert"), an_event(2), an_event(3, "alert")])
-    assert history.count_after(0, None) == 3
-    assert history.count_after(1, frozenset({"alert"})) == 1
-    assert history.count_after(0, frozenset({"session"})) == 0
-    assert history.count_after(3, None) == 0
+    assert history.count_after(0, 0, None) == 3
+    assert history.count_after(1, 0, frozenset({"alert"})) == 1
+    assert history.count_after(0, 0, frozenset({"session"})) == 0
+    assert history.count_after(3, 0, None) == 0
 
 
 class HistoryModel(RuleBasedStateMachine):
@@ -169,7 +165,7 @@ class HistoryModel(RuleBasedStateMachine):
         super().__init__()
         self.history = a_history([], most=50)
         self.model: list[Event] = []
-        self.top = 0
+        self.top = self.gone = 0
 
     @rule(step=st.integers(1, 3), count=st.integers(1, 40), size=st.sampled_from([0, 30_000]))
     def add(self, step: int, count: int, size: int) -> None:
@@ -181,14 +177,18 @@ class HistoryModel(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def drop(self, data: st.DataObject) -> None:
-        count = data.draw(st.integers(0, len(self.model)))
-        self.history.drop(count, ())
-        del self.model[:count]
+        self._drop(data.draw(st.integers(0, len(self.model))))
 
     @rule()
     def drop_what_is_overdue(self) -> None:
-        self.history.drop(self.history.overdue(TIME_MS))
-        self.model = self.model[-50:]
+        overdue = self.history.overdue(TIME_MS)
+        assert overdue == max(0, len(self.model) - 50)
+        self._drop(overdue)
+
+    def _drop(self, count: int) -> None:
+        assert self.history.drop(count, ()) == []
+        self.gone = self.model[count - 1].offset if count else self.gone
+        del self.model[:count]
 
     @rule(offset=st.integers(0, 400), limit=st.integers(1, 60))
     def look(self, offset: int, limit: int) -> None:
@@ -197,7 +197,7 @@ class HistoryModel(RuleBasedStateMachine):
         assert self.history.after(offset, limit) == later[:limit]
         assert self.history.before(offset, limit) == earlier[-limit:]
         assert self.history.before(None, limit) == self.model[-limit:]
-        assert self.history.count_after(offset, None) == len(later)
+        assert self.history.count_after(offset, 0, None) == len(later)
 
     @rule(offset=st.integers(0, 400))
     def page_through(self, offset: int) -> None:
@@ -215,7 +215,9 @@ class HistoryModel(RuleBasedStateMachine):
     @invariant()
     def both_hold_the_same(self) -> None:
         assert len(self.history) == len(self.model)
-        assert self.history.first_prev(self.top) == (self.model[0].prev if self.model else self.top)
+        assert self.history.first_offset == (self.model[0].offset if self.model else 0)
+        assert self.history.last_offset == (self.model[-1].offset if self.model else 0)
+        assert self.history.gone == self.gone
 
 
 TestHistoryModel: Any = HistoryModel.TestCase

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from actors import commands
-from actors.errors import ErrorCode, LogUnavailable, Refusal
+from actors.errors import ErrorCode, Refusal
 from actors.identity import Identity
-from actors.log import MemoryLog, RoomRecord
+from actors.log import MemoryLog
 from actors.messages import (
     Acknowledge,
     Append,
@@ -25,7 +25,7 @@ from actors.messages import (
     Subscribe,
     Sweep,
 )
-from actors.room import Room, RoomLimits
+from actors.room import Room
 
 from .fake_clock import settled
 from .follower import Follower
@@ -275,25 +275,3 @@ async def test_a_failure_on_the_logs_refusal_leaves_no_publisher_waiting(
     fail_once(monkeypatch, Room, AppendFailed)
     answer = await full_house.append(ROOM)
     assert isinstance(answer, Refused)
-
-
-class ClosedLog(MemoryLog):
-    """A log that cannot be read for its first tries."""
-
-    tries_left = 2
-
-    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
-        if self.tries_left:
-            self.tries_left -= 1
-            ready(LogUnavailable("the journal is locked"))
-        else:
-            super().open(room, ready)
-
-
-async def test_a_room_whose_record_cannot_be_read_is_opened_later_and_its_mail_waits() -> None:
-    house = House(RoomLimits(), ClosedLog())
-    ear = Ear()
-    house.put(ROOM, ear)
-    await house.clock.advance(1.0)
-    assert ear.only(Published).receipt.offset == 1
-    await house.end()

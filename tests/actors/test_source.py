@@ -191,9 +191,11 @@ async def test_key_delivery_and_ack_go_with_the_event(house: House) -> None:
     ear = Ear()
     house.subscribe("team:1", ear)
     alert = {"severity": "low", "title": "t"}
-    await house.publish("team:1", kind="alert", data=alert, key="k", delivery="latest", ack="required")
-    draft = ear.only(Batch).events[0].draft
-    assert (draft.key, draft.delivery, draft.ack) == ("k", "latest", True)
+    await house.publish("team:1", kind="alert", data=alert, key="k", ack="required")
+    await house.publish("team:1", kind="alert", data=alert, delivery="latest")
+    first, second = [event.draft for batch in ear.of(Batch) for event in batch.events]
+    assert (first.key, first.delivery, first.ack) == ("k", "keep", True)
+    assert (second.key, second.delivery, second.ack) == (None, "latest", False)
 
 
 # --- failure

@@ -32,7 +32,7 @@ MOST_BYTES = 192 * 1024
 
 @pytest.fixture
 async def house(nothing_left: None) -> AsyncIterator[House]:
-    house = House(RoomLimits(idle_s=IDLE_S, history_events=10))
+    house = House(RoomLimits(idle_s=IDLE_S, history_events=10, escalate_after_s=0))
     yield house
     await house.end()
 

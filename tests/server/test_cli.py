@@ -272,7 +272,7 @@ def test_check_config_refuses_what_serve_would(run: Run, tmp_path: Path) -> None
     assert "did you mean max_rooms?" in bad_file.err
     assert run("check-config", environ={"POSTROOM_KEY_FILE": "none.pem"}).code == 1
     assert run("check-config", "--dev", "--host", "0.0.0.0").code == 2
-    assert run("check-config", "--dev", "--journal", "a/path.db").code == 2
+    assert run("check-config", "--dev", "--journal", "a/folder/").code == 2
 
 
 def test_a_variable_that_means_nothing_is_warned_about(run: Run) -> None:
@@ -320,7 +320,7 @@ def test_serve_says_where_clients_connect_and_what_to_try(run: Run, router: Fake
     for words in (
         "ws://127.0.0.1:8000/v1/ws",
         "http://127.0.0.1:8001",
-        "gone when the router stops",
+        "in postroom-data/journal.db",
         "everyone on this machine",
         "postroom listen session:1\n",
     ):
@@ -502,11 +502,11 @@ def test_publish_sends_key_delivery_and_ack(run: Run, api: Api) -> None:
     """Where they are given."""
     api.answer("/v1/publish", 200, {"results": [RECEIPT]})
     alert = '{"severity": "low", "title": "x"}'
-    options = ("--key", "worker-1", "--delivery", "latest", "--ack", "required")
+    options = ("--key", "worker-1", "--delivery", "keep", "--ack", "required")
     assert run("publish", "session:42", "alert", alert, *options, "--url", api.url).code == 0
     ((_, _, body),) = api.requests
     assert isinstance(body, dict)
-    assert (body["key"], body["delivery"], body["ack"]) == ("worker-1", "latest", "required")
+    assert (body["key"], body["delivery"], body["ack"]) == ("worker-1", "keep", "required")
 
 
 @pytest.mark.parametrize("stdin", ["[" * 100_000, '{"a": ' * 100_000, "", "\udcff"])

@@ -29,7 +29,7 @@ def command(*args: str, environ: Mapping[str, str] | None = None) -> subprocess.
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**inherited, "PYTHONPATH": str(REPOSITORY), **(environ or {})},
+        env={**inherited, "PYTHONPATH": str(REPOSITORY), "POSTROOM_JOURNAL": "memory", **(environ or {})},
     )
     # Reading its output is bounded by this.
     watchdog = threading.Timer(60, process.kill)

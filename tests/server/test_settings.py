@@ -247,11 +247,19 @@ def test_dev_lifts_the_caps_that_were_not_set() -> None:
     assert sources["commands_per_s"] == "default of --dev"
 
 
-def test_events_on_disk_are_refused_by_this_version() -> None:
-    """A path must not be taken and ignored."""
-    message = str(refusal({"dev": True, "journal": "postroom-data/journal.db"}))
-    assert "in memory only" in message
-    assert "--journal memory" in message
+@pytest.mark.parametrize("journal", ["a/folder/", "", " "])
+def test_a_journal_that_names_no_file_is_refused(journal: str) -> None:
+    """A flag may be empty where a variable may not."""
+    message = str(refusal({"dev": True, "journal": journal}))
+    assert "postroom-data/journal.db" in message or "a/folder/journal.db" in message
+
+
+def test_a_journal_in_the_file_is_beside_it_and_memory_is_no_path(tmp_path: Path) -> None:
+    config = tmp_path / "postroom.toml"
+    config.write_text('dev = true\njournal = "data/events.db"\n')
+    assert load(config=config).journal == str(tmp_path / "data" / "events.db")
+    config.write_text('dev = true\njournal = "memory"\n')
+    assert load(config=config).journal == "memory"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Event logs that outlive the process."""

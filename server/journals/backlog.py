@@ -1,0 +1,152 @@
+"""Backlog: what rooms have asked of the journal and not been told yet. It outlives the actors that work on it.
+
+Used on the loop's thread only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from actors.errors import LogUnavailable
+from actors.events import Event
+from actors.log import RoomRecord
+from actors.messages import AppendFailed, Committed
+
+from .batch import Batch, Outcome, unavailable
+from .operations import Add, Open, Operation, Release, Result, Snapshot, Trim
+
+__all__ = ["Backlog"]
+
+_MOST_IN_BATCH = 2048
+_MOST_BATCH_BYTES = 8 * 1024 * 1024
+
+
+class Backlog:
+    """What waits, what is under way, and what the journal holds."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        """Rooms that the journal has a record of."""
+        self.watched: set[str] = set()
+        self.opened: dict[str, str] = {}
+        """Rooms that are open, with their epochs."""
+        self.ident: str | None = None
+        """Of the journal that is open; None: none was yet."""
+        self.trouble: str | None = None
+        """Why nothing can be written; None: it can."""
+        self.under_way: Batch | None = None
+        self.appends = 0
+        """Events that wait or are under way."""
+        self.bytes = 0
+        """Their data, and the states of snapshots."""
+        self._waiting: deque[Operation] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, operation: Operation) -> None:
+        """Let an operation wait for its turn."""
+        self._waiting.append(operation)
+        self.bytes += _size(operation)
+        if isinstance(operation, Add):
+            self.appends += 1
+
+    def take(self, now_ms: int, *, probe: bool = False) -> Batch | None:
+        """Make a batch of what waits, and let it be under way; None: there is nothing to do.
+
+        While there is trouble only what needs no writing is taken.
+        """
+        taken = self._readable() if self.trouble is not None else self._first()
+        if not taken and not probe:
+            return None
+        self.under_way = Batch(taken, now_ms, probe=probe)
+        return self.under_way
+
+    def settle(self, batch: Batch) -> None:
+        """Tell everyone concerned what came of a batch; what was told before, by an actor that failed, is not again."""
+        outcome = batch.outcome
+        if batch is not self.under_way or outcome is None:
+            return
+        if not batch.told:
+            self._learn(outcome)
+        while batch.told < len(batch.operations):
+            operation, result = batch.operations[batch.told], outcome.results[batch.told]
+            batch.told += 1
+            if isinstance(operation, Add | Open):
+                self._tell(operation, result)
+        self.under_way = None
+        undone = [
+            each for each in batch.operations if outcome.trouble is not None and isinstance(each, Snapshot | Trim)
+        ]
+        self._waiting.extendleft(reversed(undone))
+        self.bytes -= sum(map(_size, batch.operations)) - sum(map(_size, undone))
+        if outcome.trouble is not None:
+            self.refuse_waiting(outcome.trouble)
+
+    def refuse_waiting(self, reason: str) -> None:
+        """Refuse every event that waits."""
+        for _ in range(len(self._waiting)):
+            operation = self._waiting.popleft()
+            if isinstance(operation, Add):
+                self.bytes -= _size(operation)
+                self._tell(operation, unavailable(reason))
+            else:
+                self._waiting.append(operation)
+
+    def _first(self) -> list[Operation]:
+        taken: list[Operation] = []
+        size = 0
+        while self._waiting and len(taken) < _MOST_IN_BATCH and size < _MOST_BATCH_BYTES:
+            operation = self._waiting.popleft()
+            size += _size(operation)
+            taken.append(operation)
+        return taken
+
+    def _readable(self) -> list[Operation]:
+        taken: list[Operation] = [each for each in self._waiting if isinstance(each, Open | Release)]
+        self._waiting = deque(each for each in self._waiting if not isinstance(each, Open | Release))
+        return taken
+
+    def _learn(self, outcome: Outcome) -> None:
+        begun, report = outcome.begun, outcome.report
+        if begun is not None:
+            self.ident = begun.ident
+            self.names, self.watched = set(begun.names), set(begun.watched)
+            if begun.anew:
+                self.opened.clear()
+        for room in outcome.expelled:
+            self.opened.pop(room, None)
+        if report is not None:
+            self.names -= report.forgotten
+            self.names |= report.stored
+            for room, watched in report.watched.items():
+                (self.watched.add if watched else self.watched.discard)(room)
+
+    def _tell(self, operation: Add | Open, result: Result) -> None:
+        if isinstance(operation, Open):
+            if isinstance(result, RoomRecord):
+                self.opened[operation.room] = result.epoch
+            _hand_over(operation, result)
+            return
+        self.appends -= 1
+        if isinstance(result, Event):
+            operation.to.tell(Committed(result, operation.append))
+        else:
+            operation.to.tell(AppendFailed(operation.append, result))  # type: ignore[arg-type]  # else a Refusal
+
+
+def _hand_over(operation: Open, result: Any) -> None:
+    """Hand a record out. A room that cannot begin with it fails as one that has none, and alone."""
+    try:
+        operation.ready(result)
+    except BaseException as error:
+        failure = LogUnavailable(f"{operation.room} cannot go on from its record: {error!r}")
+        failure.__cause__ = error
+        operation.ready(failure)
+
+
+def _size(operation: Operation) -> int:
+    if isinstance(operation, Add):
+        return len(memoryview(operation.append.draft.data))
+    return len(operation.state) if isinstance(operation, Snapshot) else 0

@@ -1,0 +1,62 @@
+"""What rooms ask of a journal, and what came of it: operations in, one result for each out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from actors.errors import LogUnavailable, Refusal
+from actors.events import Event
+from actors.log import RoomRecord
+from actors.mailbox import Target
+from actors.messages import Append
+
+__all__ = ["Add", "Open", "Operation", "Release", "Result", "Snapshot", "Trim"]
+
+
+class Open(NamedTuple):
+    """Read a room's record, or begin one."""
+
+    room: str
+    ready: Callable[[RoomRecord | LogUnavailable], None]
+
+
+class Add(NamedTuple):
+    """Keep an event. `epoch` is the one under which the room was opened: in another one the event has no place."""
+
+    room: str
+    epoch: str
+    append: Append
+    to: Target
+
+
+class Snapshot(NamedTuple):
+    """Keep a room's state."""
+
+    room: str
+    epoch: str
+    offset: int
+    state: bytes
+    watched: bool
+
+
+class Trim(NamedTuple):
+    """Drop old events."""
+
+    room: str
+    epoch: str
+    before: int
+    lost: int
+    keep: tuple[int, ...]
+    ids_since_ms: int
+
+
+class Release(NamedTuple):
+    """Forget that the room is open."""
+
+    room: str
+
+
+Operation = Open | Add | Snapshot | Trim | Release
+Result = RoomRecord | LogUnavailable | Event | Refusal | None
+"""Of an `Open`: a record or why there is none; of an `Add`: the event or why not; of the others: None."""

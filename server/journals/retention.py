@@ -1,0 +1,151 @@
+"""Retention: how large a journal may grow. Its pages in; out which rooms to trim or forget next, a little at a time.
+
+Only rooms that nobody has open are touched, the least recently used first. What their snapshots cover is trimmed, all
+but unacknowledged alerts; when that is not enough, rooms are forgotten in which nothing waits for anybody.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import msgspec
+
+from .rows import RoomRow
+
+__all__ = ["Excess", "Retention", "Trimmed"]
+
+_CHECK_EVERY = 32
+"""Transactions between two looks at the size."""
+_ENOUGH = 0.9
+"""To which part of the bound the journal is trimmed, so that it does not start over with the next event."""
+_STEP_EVENTS = 4000
+"""About how many events one transaction drops."""
+_CANDIDATES = 4096
+
+_OFFSETS = msgspec.json.Decoder(tuple[int, ...])
+
+_USED = (
+    "SELECT (page_count - freelist_count) * page_size "
+    "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
+)
+_COLUMNS = (
+    "SELECT r.id, r.name, r.epoch, r.top, r.last, r.gone, r.lost, r.watched, r.crc, r.used_ms, s.offset, s.alerts "
+    "FROM rooms AS r LEFT JOIN states AS s ON s.room = r.id WHERE r.id NOT IN (SELECT value FROM json_each(?)) "
+)
+_TO_TRIM = "AND r.gone < s.offset AND s.alerts IS NOT NULL AND instr(r.name, ' ') = 0 "
+_TO_FORGET = (
+    "AND NOT r.watched AND (s.room IS NULL OR s.alerts = '[]') AND NOT EXISTS "
+    "(SELECT 1 FROM events AS e WHERE e.room = r.id AND e.offset > coalesce(s.offset, 0) AND e.ack) "
+)
+_OLDEST = f"ORDER BY r.used_ms LIMIT {_CANDIDATES}"
+_THESE = "AND r.id IN (SELECT value FROM json_each(?)) ORDER BY r.used_ms"
+
+
+class Trimmed(msgspec.Struct):
+    """What was dropped since the journal grew too large."""
+
+    rooms_trimmed: int = 0
+    rooms_forgotten: int = 0
+    used_bytes: int = 0
+    enough: bool = True
+    """Whether the journal is small enough now; else all that is left is in use."""
+
+
+class Excess(NamedTuple):
+    """What to drop in this transaction."""
+
+    trim: list[tuple[RoomRow, int, tuple[int, ...]]]
+    """A room, the offset before which its events go, and the offsets of those that stay."""
+    forget: list[RoomRow]
+    damaged: list[RoomRow]
+    """Rooms whose rows are not as they were written."""
+
+
+class Retention:
+    """Keeps a journal within a bound.
+
+    Args:
+        most_bytes: The bound; 0: none.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._transactions = 0
+        self._trimmed: Trimmed | None = None
+        """What was dropped so far; None: the journal is not too large."""
+        self._candidates: deque[int] = deque()
+
+    @property
+    def active(self) -> bool:
+        """Whether the journal is too large."""
+        return self._trimmed is not None
+
+    def look(self, db: sqlite3.Connection) -> Trimmed | None:
+        """Look at the size, if it is time to; return what was dropped when the journal has become small enough."""
+        self._transactions += 1
+        if not self._most_bytes or (self._trimmed is None and self._transactions % _CHECK_EVERY != 1):
+            return None
+        (used,) = db.execute(_USED).fetchone()
+        if self._trimmed is None:
+            self._trimmed = Trimmed() if used > self._most_bytes else None
+        elif used <= self._most_bytes * _ENOUGH:
+            return self._end(used)
+        else:
+            self._trimmed.used_bytes = used
+        return None
+
+    def excess(self, db: sqlite3.Connection, opened: Collection[int]) -> Excess | None:
+        """Choose what to drop now; None: nothing, or there is nothing left to drop."""
+        if self._trimmed is None:
+            return None
+        closed = msgspec.json.encode(list(opened)).decode()
+        for what in (_TO_TRIM, _TO_FORGET):
+            rows = self._choose(db, what, closed)
+            if rows:
+                return self._excess(rows, forget=what is _TO_FORGET)
+        return None
+
+    def give_up(self) -> Trimmed | None:
+        """All that is left is in use: look again later."""
+        if self._trimmed is None:
+            return None
+        self._trimmed.enough = False
+        return self._end(self._trimmed.used_bytes)
+
+    def _end(self, used: int) -> Trimmed:
+        assert self._trimmed is not None
+        trimmed, self._trimmed = self._trimmed, None
+        trimmed.used_bytes = used
+        self._candidates.clear()
+        return trimmed
+
+    def _choose(self, db: sqlite3.Connection, what: str, opened: str) -> list[tuple[Any, ...]]:
+        if not self._candidates:
+            self._candidates.extend(row[0] for row in db.execute(_COLUMNS + what + _OLDEST, (opened,)))
+        these = [self._candidates.popleft() for _ in range(min(256, len(self._candidates)))]
+        rows = db.execute(_COLUMNS + what + _THESE, (opened, msgspec.json.encode(these).decode())).fetchall()
+        events = 0
+        for number, row in enumerate(rows, 1):
+            events += row[3] - row[5]
+            if events >= _STEP_EVENTS:
+                self._candidates.extendleft(row[0] for row in reversed(rows[number:]))
+                return rows[:number]
+        return rows
+
+    def _excess(self, rows: list[tuple[Any, ...]], *, forget: bool) -> Excess:
+        assert self._trimmed is not None
+        excess = Excess([], [], [])
+        for room_id, name, epoch, top, last, gone, lost, watched, crc, used_ms, offset, alerts in rows:
+            room = RoomRow(name, epoch, room_id, top, last, gone, lost, bool(watched), offset or 0, used_ms)
+            if forget:
+                excess.forget.append(room)
+            elif room.seal != crc:
+                excess.damaged.append(room)
+            else:
+                excess.trim.append((room, offset + 1, _OFFSETS.decode(alerts)))
+        self._trimmed.rooms_trimmed += len(excess.trim)
+        self._trimmed.rooms_forgotten += len(excess.forget)
+        return excess

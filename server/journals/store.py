@@ -1,0 +1,630 @@
+"""Store: all that is written to a journal's file and read from it. Operations in, in one transaction; results out.
+
+Every method blocks, and is called on the thread that made the connection. The `sqlite3` module lets go of the
+interpreter at each step of a statement, and an event loop that is busy takes up to 5 ms to give it back: so there are
+few statements, each for many rows, and what is read comes in one row.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from actors.errors import ErrorCode, LogUnavailable, Refusal
+from actors.events import Event
+from actors.identity import is_room_name
+from actors.log import PastId, RoomRecord, epoch_of
+
+from . import schema
+from .faults import DamagedError, is_trouble, reason_of
+from .operations import Add, Open, Operation, Release, Result, Snapshot, Trim
+from .retention import Retention, Trimmed
+from .rows import (
+    EVENT_AS_JSON,
+    EVENT_COLUMNS,
+    EventRow,
+    RoomRow,
+    alerts_of,
+    events_of,
+    row_of,
+    seal_of_state,
+)
+
+__all__ = ["Report", "Store", "connect"]
+
+_WRONG_ROW = "its row: the checksum is wrong"
+_BUSY_S = 1.0
+"""How long another process may hold the file before that is trouble."""
+_PAGE_BYTES = 4096
+_WAL_BYTES = 16 * 1024 * 1024
+"""What the write-ahead log's file is cut back to; it is written into the journal long before."""
+_CHECKPOINT_BYTES = 4 * 1024 * 1024
+_PROBE_BYTES = 64 * 1024
+_ROWS_AT_ONCE = 256
+_EVENTS_PAGE = 500
+_MOST_VALUES = 30_000
+_SET_ASIDE = " damaged "
+"""Stands in the names of damaged rooms; no room's name has a space."""
+
+
+class Report(msgspec.Struct):
+    """What a transaction has done, for those who keep count."""
+
+    results: list[Result] = msgspec.field(default_factory=list)
+    """One for each operation."""
+    mark: tuple[str, str, int] | None = None
+    """Room, epoch and offset of the first event in it; None: it has none."""
+    stored: set[str] = set()
+    """Rooms that were written for the first time."""
+    forgotten: set[str] = set()
+    """Rooms that are not there any more."""
+    watched: dict[str, bool] = {}
+    damaged: list[tuple[str, str, str]] = []
+    """Rooms that were set aside: name, name from now on, reason."""
+    trimmed: Trimmed | None = None
+    """What was dropped because the journal was too large; None while it is not, or not all of it."""
+
+
+class _Turn:
+    """What a transaction has gathered and not written yet, and what it changes in memory once it is committed."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.report = Report()
+        self.rooms: dict[str, RoomRow | None] = {}
+        """Rooms as they will be; None: released."""
+        self.dirty: dict[str, RoomRow] = {}
+        self.events: list[EventRow] = []
+        self.states: dict[int, tuple[int, int, str | None, int, bytes]] = {}
+        self.trims: dict[int, tuple[int, int, int, tuple[int, ...]]] = {}
+        self.before: dict[str, RoomRow] = {}
+        """Rooms that got events, as they were."""
+        self.changed: dict[str, RoomRow] = {}
+        """The same rooms, as they will be."""
+        self.epochs: str | None = None
+        self.bytes = 0
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a database file that is there."""
+    return sqlite3.connect(
+        f"{path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_S, isolation_level=None, cached_statements=256
+    )
+
+
+class Store:
+    """A journal's file.
+
+    Args:
+        connection: To a journal, or to an empty file that becomes one.
+        opened: Rooms that are open, by name, with their epochs.
+        most_bytes: See `Retention`.
+
+    Raises:
+        JournalError: A newer version wrote it, or it could not be migrated.
+        DamagedError: It lacks something that every journal has.
+        sqlite3.Error: It cannot be read, or written where it has to be.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, opened: Mapping[str, str] | None = None, *, most_bytes: int = 0
+    ) -> None:
+        self._db = connection
+        self._db.text_factory = _text
+        self._unwritten = 0
+        """About how many bytes wait in the write-ahead log to be written into the journal."""
+        schema.prepare(connection)
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise DamagedError(f"it cannot be written ahead, only in mode {mode}")
+        for pragma in (
+            "synchronous = FULL",
+            f"journal_size_limit = {_WAL_BYTES}",
+            "temp_store = MEMORY",
+            "wal_autocheckpoint = 8000",
+            "secure_delete = FAST",
+            "foreign_keys = OFF",
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        self._most_rows = _ROWS_AT_ONCE if _values(connection) >= _ROWS_AT_ONCE * 12 else 64
+        self._rooms: dict[str, RoomRow] = {}
+        """The open rooms."""
+        self._last = _Turn(0)
+        self._retention = Retention(most_bytes)
+        self.names: set[str] = set()
+        """Rooms that have a row."""
+        self.watched: set[str] = set()
+        self._next_id = 1
+        self.damaged: list[tuple[str, str, str]] = []
+        self.ident = ""
+        """Names the file for good."""
+        self._epochs = ""
+        """What the epochs of rooms without a row are made of."""
+        try:
+            self._load(opened or {})
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:  # a table or column is not there
+                raise DamagedError(str(error)) from error
+            raise
+
+    def run(self, operations: Sequence[Operation], now_ms: int, before_commit: Callable[[Report], None]) -> Report:
+        """Do all operations in one transaction; when this returns they are on the disk.
+
+        Args:
+            operations: Done in their order.
+            now_ms: Unix time in milliseconds.
+            before_commit: Called with what will be true if the commit succeeds.
+
+        Raises:
+            sqlite3.Error: Nothing was done; but after a failure in the commit itself ask `holds`.
+        """
+        turn = _Turn(now_ms)
+        reads_only = all(isinstance(operation, Open | Release) for operation in operations)
+        self._db.execute("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+        try:
+            for operation in operations:
+                turn.report.results.append(_DO[type(operation)](self, turn, operation))
+            self._flush(turn)
+            if not reads_only:
+                self._retain(turn)
+            before_commit(turn.report)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        self._keep(turn)
+        return turn.report
+
+    def holds(self, mark: tuple[str, str, int] | None) -> bool:
+        """Tell whether a transaction with this mark was committed; only for the last one."""
+        if mark is None:
+            return False
+        room, epoch, offset = mark
+        row = self._db.execute("SELECT top FROM rooms WHERE name = ? AND epoch = ?", (room, epoch)).fetchone()
+        return row is not None and row[0] >= offset
+
+    def probe(self) -> None:
+        """Find out whether the file can be written: write something to the disk and remove it again."""
+        try:
+            self._db.execute("INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?))", (_PROBE_BYTES,))
+            self._db.execute("DELETE FROM probe")
+        except BaseException:
+            self._roll_back()
+            raise
+        self._unwritten += 2 * _PROBE_BYTES
+
+    def checkpoint(self) -> None:
+        """Write what stands in the write-ahead log into the journal, when it is much."""
+        if self._unwritten >= _CHECKPOINT_BYTES:
+            self._unwritten = 0
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def undo(self) -> None:
+        """Take back the events of the last transaction: they were committed into a file that is no more."""
+        turn = _Turn(self._last.now_ms)
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for name, before in self._last.before.items():
+                room = msgspec.structs.replace(self._last.changed[name], top=before.top, last=before.last)
+                self._db.execute("DELETE FROM events WHERE room = ? AND offset > ?", (room.id, room.top))
+                if before.id:
+                    turn.dirty[name] = room
+                else:
+                    self._db.execute("DELETE FROM rooms WHERE id = ?", (room.id,))
+                    room.id = 0
+                if name in self._rooms:
+                    turn.rooms[name] = room
+            self._flush(turn)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        self._keep(turn)
+
+    def opened(self) -> dict[str, str]:
+        """Return the open rooms with their epochs."""
+        return {name: room.epoch for name, room in self._rooms.items()}
+
+    def forget_opened(self) -> None:
+        """Take no room for open any more."""
+        self._rooms.clear()
+
+    def back_up(self, target: sqlite3.Connection) -> None:
+        """Copy all that was committed into another database."""
+        self._db.backup(target)
+
+    def close(self) -> None:
+        """Close the file; the last to close it writes the write-ahead log into it."""
+        self._db.close()
+
+    # --- operations
+
+    def _open(self, turn: _Turn, operation: Open) -> Result:
+        self._flush(turn)
+        name = operation.room
+        stored = self._db.execute("SELECT id FROM rooms WHERE name = ?", (name,)).fetchone()
+        if stored is not None:
+            try:
+                room, record = self._read(name, stored[0])
+            except DamagedError as error:
+                self._set_room_aside(turn, name, stored[0], str(error))
+            except sqlite3.Error as error:
+                if not is_trouble(error) or not self._db.in_transaction:
+                    raise
+                return LogUnavailable(reason_of(error))  # what else is in the transaction need not fail with it
+            else:
+                turn.rooms[name] = room
+                return record
+        known = self._room(turn, name)
+        if known is None or known.id:
+            known = RoomRow(name, epoch_of(turn.epochs or self._epochs, name))
+        turn.rooms[name] = known
+        return RoomRecord(known.epoch, 0, (), 0, 0, None, 0, ())
+
+    def _add(self, turn: _Turn, operation: Add) -> Result:
+        room = self._to_change(turn, operation.room, operation.epoch)
+        if room is None:
+            return _history_lost(operation.room)
+        if room.name not in turn.before:
+            turn.before[room.name] = msgspec.structs.replace(room)
+            turn.changed[room.name] = room
+        draft = operation.append.draft
+        offset = room.top + 1
+        event = Event(offset=offset, prev=room.top, draft=draft)
+        room_id = room.id or self._next_id
+        if draft.delivery != "ephemeral":
+            try:
+                row = row_of(room_id, room.last, event, named=operation.append.named)
+            except (TypeError, ValueError) as error:
+                return Refusal(ErrorCode.INTERNAL, f"the journal cannot keep event {draft.id!r}: {error}")
+            turn.events.append(row)
+            turn.bytes += len(row[10])
+            room.last = offset
+            if draft.ack:
+                room.watched = True
+        if not room.id:
+            room.id = room_id
+            self._next_id += 1  # it may go up for nothing
+            turn.report.stored.add(room.name)
+        room.top = offset
+        if turn.report.mark is None:
+            turn.report.mark = room.name, room.epoch, offset
+        return event
+
+    def _snapshot(self, turn: _Turn, operation: Snapshot) -> None:
+        room = self._to_change(turn, operation.room, operation.epoch)
+        if room is None or not room.id or not room.gone <= operation.offset <= room.top:
+            return
+        state = operation.state
+        alerts = alerts_of(state)
+        seal = seal_of_state(room.id, operation.offset, state, alerts)
+        turn.states[room.id] = room.id, operation.offset, alerts, seal, state
+        turn.bytes += len(state)
+        room.state_offset = operation.offset
+        room.watched = operation.watched
+
+    def _trim(self, turn: _Turn, operation: Trim) -> None:
+        room = self._to_change(turn, operation.room, operation.epoch)
+        if room is not None and room.id:
+            before = min(operation.before, room.state_offset + 1)
+            self._trim_room(turn, room, before, operation.lost, operation.keep, operation.ids_since_ms)
+
+    def _trim_room(
+        self, turn: _Turn, room: RoomRow, before: int, lost: int, keep: tuple[int, ...], ids_since_ms: int
+    ) -> None:
+        if room.id in turn.trims:
+            self._flush(turn)
+        turn.trims[room.id] = room.id, before, ids_since_ms, keep
+        room.gone = max(room.gone, before - 1)
+        room.lost = max(room.lost, min(lost, before - 1))
+
+    def _release(self, turn: _Turn, operation: Release) -> None:
+        turn.rooms[operation.room] = None
+
+    # --- rooms in memory
+
+    def _room(self, turn: _Turn, name: str) -> RoomRow | None:
+        if name in turn.rooms:
+            return turn.rooms[name]
+        return self._rooms.get(name)
+
+    def _to_change(self, turn: _Turn, name: str, epoch: str) -> RoomRow | None:
+        room = self._room(turn, name)
+        if room is None or room.epoch != epoch:
+            return None
+        if name not in turn.rooms:
+            room = turn.rooms[name] = msgspec.structs.replace(room)
+        room.used_ms = turn.now_ms
+        turn.dirty[name] = room
+        return room
+
+    def _keep(self, turn: _Turn) -> None:
+        for name, room in turn.rooms.items():
+            if room is None:
+                self._rooms.pop(name, None)
+            else:
+                self._rooms[name] = room
+        if turn.epochs is not None:
+            self._epochs = turn.epochs
+        self._last = turn
+        self._unwritten += turn.bytes * 2 + _PAGE_BYTES * len(turn.rooms)
+
+    # --- writing
+
+    def _flush(self, turn: _Turn) -> None:
+        if turn.events:
+            self._insert("INSERT INTO events", turn.events)
+            turn.events = []
+        if turn.states:
+            self._insert("INSERT OR REPLACE INTO states", list(turn.states.values()))
+            turn.states = {}
+        if turn.trims:
+            self._write_trims(list(turn.trims.values()))
+            turn.trims = {}
+        if turn.dirty:
+            rooms = [room for room in turn.dirty.values() if room.id]
+            turn.dirty = {}
+            for room in rooms:
+                turn.report.watched[room.name] = room.watched
+            self._insert(
+                "INSERT INTO rooms",
+                [
+                    (
+                        each.id,
+                        each.name,
+                        each.epoch,
+                        each.top,
+                        each.last,
+                        each.gone,
+                        each.lost,
+                        int(each.watched),
+                        each.seal,
+                        each.used_ms,
+                    )
+                    for each in rooms
+                ],
+                " ON CONFLICT (id) DO UPDATE SET top = excluded.top, last = excluded.last, gone = excluded.gone,"
+                " lost = excluded.lost,"
+                " watched = excluded.watched, crc = excluded.crc, used_ms = excluded.used_ms",
+            )
+
+    def _insert(self, into: str, rows: Sequence[tuple[Any, ...]], end: str = "") -> None:
+        """Insert rows, the last of them in a statement that has places left: the fewer statements the better."""
+        width = len(rows[0]) if rows else 0
+        for start in range(0, len(rows), self._most_rows):
+            some = rows[start : start + self._most_rows]
+            places = 1 << (len(some) - 1).bit_length()
+            values = [*chain.from_iterable(some), *repeat(None, (places - len(some)) * width)]
+            self._db.execute(_statement(into, width, places, end), values)
+
+    def _write_trims(self, trims: Iterable[tuple[int, int, int, tuple[int, ...]]]) -> None:
+        what = (msgspec.json.encode(trims).decode(),)
+        self._db.execute(_KEEP_IDS, what)
+        self._db.execute(_DROP_EVENTS, what)
+        self._db.execute(_DROP_IDS, what)
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:  # SQLite has done it already after some failures
+            self._db.execute("ROLLBACK")
+
+    # --- keeping within the bound
+
+    def _retain(self, turn: _Turn) -> None:
+        turn.report.trimmed = self._retention.look(self._db)
+        if not self._retention.active:
+            return
+        opened = {room.id for name in (*self._rooms, *turn.rooms) if (room := self._room(turn, name)) is not None}
+        excess = self._retention.excess(self._db, opened)
+        if excess is None:
+            turn.report.trimmed = turn.report.trimmed or self._retention.give_up()
+            return
+        for room, before, keep in excess.trim:
+            self._trim_room(turn, room, before, before - 1, keep, 0)
+            turn.dirty[room.name] = room
+        self._flush(turn)
+        for room in excess.damaged:
+            self._set_room_aside(turn, room.name, room.id, _WRONG_ROW)
+        if excess.forget:
+            which = (msgspec.json.encode([room.id for room in excess.forget]).decode(),)
+            for table, column in (("events", "room"), ("states", "room"), ("past_ids", "room"), ("rooms", "id")):
+                self._db.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", which)
+            turn.report.forgotten.update(room.name for room in excess.forget)
+            self._renew_epochs(turn)
+
+    # --- reading
+
+    def _load(self, opened: Mapping[str, str]) -> None:
+        for table, columns in _TABLES.items():
+            self._db.execute(f"SELECT {columns} FROM {table} LIMIT 0").fetchall()
+        meta = dict(self._db.execute("SELECT name, value FROM meta"))
+        try:
+            self.ident, self._epochs = meta["journal"], meta["epochs"]
+        except KeyError as error:
+            raise DamagedError(f"its {error} is missing") from None
+        self._rooms = {name: RoomRow(name, epoch) for name, epoch in opened.items()}
+        damaged = []
+        largest = 0
+        rows = self._db.execute(
+            "SELECT r.id, name, epoch, top, last, gone, lost, watched, r.crc, s.offset "
+            "FROM rooms r LEFT JOIN states s ON s.room = r.id"
+        )
+        for room_id, name, epoch, top, last, gone, lost, watched, crc, offset in rows:
+            largest = max(largest, room_id)
+            if _SET_ASIDE in name:
+                continue
+            room = RoomRow(name, epoch, room_id, top, last, gone, lost, bool(watched), offset or 0)
+            if not _is_sound(room, crc):
+                damaged.append((name, room_id))
+                continue
+            self.names.add(name)
+            if watched:
+                self.watched.add(name)
+            if opened.get(name) == epoch:
+                self._rooms[name] = room
+        self._next_id = largest + 1
+        if damaged:
+            self._set_rooms_aside(damaged)
+
+    def _set_rooms_aside(self, damaged: Iterable[tuple[str, int]]) -> None:
+        turn = _Turn(0)
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for name, room_id in damaged:
+                self._set_room_aside(turn, name, room_id, _WRONG_ROW)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        self._keep(turn)
+        self.damaged = turn.report.damaged
+
+    def _read(self, name: str, room_id: int) -> tuple[RoomRow, RoomRecord]:
+        row = self._db.execute(
+            "SELECT r.epoch, r.top, r.last, r.gone, r.lost, r.watched, r.crc, s.offset, s.state, s.alerts, s.crc "
+            "FROM rooms r LEFT JOIN states s ON s.room = r.id WHERE r.id = ?",
+            (room_id,),
+        ).fetchone()
+        epoch, top, last, gone, lost, watched, crc, state_offset, state, alerts, state_crc = row
+        room = RoomRow(name, epoch, room_id, top, last, gone, lost, bool(watched), state_offset or 0)
+        if not _is_sound(room, crc):
+            raise DamagedError(_WRONG_ROW)
+        if state is not None and (
+            not isinstance(state, bytes) or seal_of_state(room_id, state_offset, state, alerts) != state_crc
+        ):
+            raise DamagedError("its snapshot: the checksum is wrong")
+        if not isinstance(room.state_offset, int) or not gone <= room.state_offset <= top:
+            raise DamagedError(f"its snapshot at {room.state_offset} does not fit its events up to {top}")
+        record = RoomRecord(
+            epoch=epoch,
+            top=top,
+            events=events_of(room, self._pages(room_id)),
+            gone=gone,
+            lost=lost,
+            state=state,
+            state_offset=room.state_offset,
+            past_ids=self._past_ids(room_id),
+        )
+        return room, record
+
+    def _pages(self, room_id: int) -> Iterator[bytes]:
+        after = -1
+        while True:
+            page, count, after = self._one(_EVENTS, (room_id, after, _EVENTS_PAGE))
+            if count:
+                yield page
+            if count < _EVENTS_PAGE:
+                return
+
+    def _past_ids(self, room_id: int) -> tuple[PastId, ...]:
+        (rows,) = self._one(_PAST_IDS, (room_id,))
+        try:
+            return tuple(PastId(*row) for row in _JSON_IDS.decode(rows))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DamagedError(f"the ids of its former events: {error}") from None
+
+    def _one(self, sql: str, values: tuple[int, ...]) -> tuple[Any, ...]:
+        try:
+            row: tuple[Any, ...] = self._db.execute(sql, values).fetchone()
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH, None):
+                raise DamagedError(f"a row has a value of another type: {error}") from error
+            raise
+        return row
+
+    def _set_room_aside(self, turn: _Turn, name: str, room_id: int, reason: str) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        aside = f"{name}{_SET_ASIDE}{stamp}"
+        self._db.execute("UPDATE rooms SET name = ?, watched = 0 WHERE id = ?", (aside, room_id))
+        self._renew_epochs(turn)
+        turn.rooms[name] = None
+        turn.report.forgotten.add(name)
+        turn.report.watched[name] = False
+        turn.report.damaged.append((name, aside, reason))
+
+    def _renew_epochs(self, turn: _Turn) -> None:
+        """See to it that no room that begins anew comes back under the epoch that it had."""
+        turn.epochs = secrets.token_hex(6)
+        self._db.execute("UPDATE meta SET value = ? WHERE name = 'epochs'", (turn.epochs,))
+
+
+def _history_lost(room: str) -> Refusal:
+    """Refuse an event whose room is not what it was when the event was appended."""
+    return Refusal(
+        ErrorCode.JOURNAL_UNAVAILABLE,
+        f"the history of {room} was lost and begins anew; nothing was published, try again",
+        retry_after_ms=1000,
+    )
+
+
+_DO: Mapping[type, Callable[[Store, _Turn, Any], Result]] = {
+    Open: Store._open,
+    Add: Store._add,
+    Snapshot: Store._snapshot,
+    Trim: Store._trim,
+    Release: Store._release,
+}
+
+_TABLES = {
+    "meta": "name, value",
+    "rooms": "id, name, epoch, top, last, gone, lost, watched, crc, used_ms",
+    "states": "room, offset, alerts, crc, state",
+    "events": EVENT_COLUMNS,
+    "past_ids": "room, offset, id, time_ms",
+    "probe": "id, data",
+}
+"""Rows are inserted without naming the columns: these, in this order."""
+_JSON_IDS = msgspec.json.Decoder(list[tuple[str, int, int]])
+
+# Cast, so that bytes come back which the decoder checks; a text that is none would fail in the sqlite3 module.
+_EVENTS = (
+    f"SELECT CAST(json_group_array({EVENT_AS_JSON}) AS BLOB), count(*), max(offset) FROM "
+    "(SELECT * FROM events WHERE room = ? AND offset > ? ORDER BY offset LIMIT ?)"
+)
+_PAST_IDS = (
+    "SELECT CAST(json_group_array(json_array(id, offset, time_ms)) AS BLOB) FROM "
+    "(SELECT * FROM past_ids WHERE room = ? ORDER BY offset)"
+)
+
+# Each trim is a JSON list: room, before, ids_since_ms, offsets to keep. CROSS JOIN keeps SQLite to this order.
+_TRIMMED = (
+    "FROM json_each(?1) AS t CROSS JOIN events AS e "
+    "ON e.room = json_extract(t.value, '$[0]') AND e.offset < json_extract(t.value, '$[1]') "
+    "WHERE e.offset NOT IN (SELECT value FROM json_each(t.value, '$[3]'))"
+)
+_KEEP_IDS = f"INSERT OR REPLACE INTO past_ids SELECT e.room, e.offset, e.id, e.time_ms {_TRIMMED} AND e.named"
+_DROP_EVENTS = f"DELETE FROM events WHERE (room, offset) IN (SELECT e.room, e.offset {_TRIMMED})"
+_DROP_IDS = (
+    "DELETE FROM past_ids WHERE (room, offset) IN (SELECT p.room, p.offset "
+    "FROM json_each(?1) AS t CROSS JOIN past_ids AS p ON p.room = json_extract(t.value, '$[0]') "
+    "WHERE p.time_ms < json_extract(t.value, '$[2]'))"
+)
+
+
+@cache
+def _statement(into: str, width: int, rows: int, end: str) -> str:
+    row = f"({','.join('?' * width)})"
+    # Places that are left hold NULL. An upsert after SELECT needs a WHERE in any case.
+    return f"{into} SELECT * FROM (VALUES {','.join([row] * rows)}) WHERE column1 IS NOT NULL{end}"
+
+
+def _values(connection: sqlite3.Connection) -> int:
+    return connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")  # what is no text is found by its checksum
+
+
+def _is_sound(room: RoomRow, crc: object) -> bool:
+    numbers = (room.top, room.last, room.gone, room.lost)
+    if not all(isinstance(number, int) for number in numbers) or not isinstance(room.epoch, str):
+        return False
+    return room.seal == crc and is_room_name(room.name)

@@ -1,0 +1,120 @@
+"""An event log that commits when the test says so, and loses what it has not committed when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from actors.errors import ErrorCode, LogUnavailable, PostroomError, Refusal
+from actors.events import Event
+from actors.log import MemoryLog, RoomRecord
+from actors.mailbox import Target
+from actors.messages import Append, AppendFailed, Committed
+
+__all__ = ["LateLog"]
+
+Step = Callable[[], None]
+
+
+class _Keeper:
+    """Stands between the log and the room: what is committed is written down for the test, then told."""
+
+    def __init__(self, to: Target, committed: dict[int, Event]) -> None:
+        self._to = to
+        self._committed = committed
+
+    def tell(self, message: Committed) -> None:
+        self._committed[message.event.offset] = message.event
+        self._to.tell(message)
+
+
+class LateLog:
+    """`actors.log.EventLog` on a log in memory, where every call waits for the ones before it, and for the test.
+
+    Args:
+        late: Whether calls wait for `commit`; else they take effect at once.
+    """
+
+    def __init__(self, *, late: bool = False) -> None:
+        self.late = late
+        self.committed: dict[str, dict[int, Event]] = {}
+        """Every event that was ever committed, by room and offset."""
+        self.lost: dict[str, int] = {}
+        """Up to which offset events that matter were trimmed, by room."""
+        self._inner = MemoryLog()
+        self._steps: list[tuple[Step, Step]] = []
+        """What each call does, and what it does when the commit fails."""
+        self._opened: set[str] = set()
+        self._watched: set[str] = set()
+
+    # --- what the test does
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return len(self._steps)
+
+    def commit(self, count: int | None = None) -> None:
+        """Carry out the first `count` calls that wait; None: all, also those that this makes."""
+        if count is None:
+            while self._steps:
+                self.commit(len(self._steps))
+            return
+        steps, self._steps = self._steps[:count], self._steps[count:]
+        for do, _ in steps:
+            do()
+
+    def fail(self) -> None:
+        """Refuse all that wait: the transaction that they were in was rolled back."""
+        steps, self._steps = self._steps, []
+        for _, refuse in steps:
+            refuse()
+
+    def lose(self) -> None:
+        """Forget all that wait, as the end of the process does: nobody is told."""
+        self._steps = []
+
+    # --- the log
+
+    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
+        self._opened.add(room)
+        self._take(lambda: self._inner.open(room, ready))
+
+    def append(self, room: str, append: Append, to: Target) -> None:
+        if room not in self._opened:
+            raise PostroomError(f"{room} is not open")
+        keeper = _Keeper(to, self.committed.setdefault(room, {}))
+        refusal = Refusal(ErrorCode.JOURNAL_UNAVAILABLE, "the disk is full")
+        if append.draft.ack:
+            self._watched.add(room)
+        self._take(lambda: self._inner.append(room, append, keeper), lambda: to.tell(AppendFailed(append, refusal)))
+
+    def snapshot(self, room: str, offset: int, state: bytes, *, watched: bool) -> None:
+        (self._watched.add if watched else self._watched.discard)(room)
+        self._take(lambda: self._inner.snapshot(room, offset, state, watched=watched), _nothing)
+
+    def trim(self, room: str, before: int, *, lost: int, keep: Collection[int], ids_since_ms: int) -> None:
+        def do() -> None:
+            self._inner.trim(room, before, lost=lost, keep=keep, ids_since_ms=ids_since_ms)
+
+        self.lost[room] = max(self.lost.get(room, 0), lost)
+        self._take(do, _nothing)
+
+    def release(self, room: str) -> None:
+        self._opened.discard(room)
+        self._take(lambda: self._inner.release(room))
+
+    def known(self, room: str) -> bool:
+        return room in self._opened or self._inner.known(room)
+
+    def watched(self) -> Collection[str]:
+        return self._watched
+
+    def _take(self, do: Step, refuse: Step | None = None) -> None:
+        if self.late or self._steps:
+            self._steps.append((do, refuse if refuse is not None else do))
+        else:
+            do()
+
+
+def _nothing() -> None:
+    """A snapshot or a trim that was rolled back: the next one makes up for it."""
