@@ -8,13 +8,14 @@ PORT     ?= 8000
 API_PORT ?= 8001
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench clean
+.PHONY: help setup run test lint types bench torture clean
 
 help:
 	@echo "make run    set up, start the router with its demo sessions, show where to look"
 	@echo "make test   set up, check style and types, run every test"
 	@echo "make lint   check style        make types  check types"
 	@echo "make bench  measure (NAME=fanout for one)"
+	@echo "make torture  kill the router under load and fill its disk (minutes): nothing acknowledged may be lost"
 	@echo "make clean  remove the environment and caches"
 
 setup: $(STAMP)
@@ -40,6 +41,11 @@ test: lint types
 
 bench: setup
 	$(BIN)/python -m benchmarks $(NAME)
+
+torture: setup
+	$(BIN)/python -m tests.torture
+	$(BIN)/python -m tests.torture --disk-full --kills 0 --seconds 30
+	$(BIN)/python -m tests.torture --disk-full --kills 5 --seconds 30
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/peers/node_modules

@@ -1,0 +1,111 @@
+"""Torture the router: `python -m tests.torture`.
+
+Out: what happened, what the checker says, and how to do it again. Exit code 0: everything held; 1: something was wrong,
+or did not go as planned, and the records are kept; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from . import disk
+from .plan import Outcome, Plan, short
+from .router import RunFailed
+from .run import run
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    options = _options()
+    plan = _plan(options)
+    if plan.disk_full and (reason := disk.unavailable()) is not None:
+        print(f"skipped, the disk cannot be filled: {reason}")
+        return 0
+    folder = Path(tempfile.mkdtemp(prefix="postroom-torture-"))
+    print(f"{plan.repeat()}\n  in {folder}", flush=True)
+    began = time.monotonic()
+    good = False
+    try:
+        outcome = asyncio.run(_interruptible(plan, folder))
+        good = outcome.good
+        print(f"{outcome.tally}\n{outcome.verdict}")
+        for complaint in outcome.complaints:
+            print(f"not as planned: {complaint}")
+    except RunFailed as error:
+        print(error)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("interrupted")
+    finally:
+        if good and not options.keep:
+            shutil.rmtree(folder)
+        else:
+            print(f"records and the router's log are kept in {folder}")
+    print(f"{'held' if good else 'FAILED'} after {time.monotonic() - began:.1f} s; again: {plan.repeat()}")
+    return int(not good)
+
+
+async def _interruptible(plan: Plan, folder: Path) -> Outcome:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run(plan, folder)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    given = {name: value for name, value in vars(options).items() if name in Plan._fields and value is not None}
+    seed = given.pop("seed", None)
+    if seed is None:
+        seed = random.SystemRandom().randrange(1_000_000)
+    return (short(seed) if options.short else Plan(seed))._replace(**given)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture",
+        description="Kill a router again and again under load, and check that nothing that was acknowledged is lost.",
+    )
+    plan = Plan(0)
+    parser.add_argument("--seed", type=int, help="make the decisions of an earlier run again (default: new ones)")
+    for name, what in (
+        ("services", "that publish, in turn over HTTP and WebSocket"),
+        ("rooms", "they publish to"),
+        ("subscribers", "that drop and resume"),
+        ("rooms-each", "rooms of one subscriber"),
+        ("kills", "of the router with SIGKILL, under load"),
+        ("disk-mib", "size of the disk that is filled"),
+    ):
+        default = getattr(plan, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=_count, metavar="N", help=f"{what} (default {default})")
+    for name, what in (
+        ("seconds", "of load"),
+        ("rate", "events per second of one service"),
+        ("drop-s", "mean seconds after which a subscriber drops"),
+        ("full-s", "seconds that the disk stays full"),
+    ):
+        default = getattr(plan, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=float, metavar="X", help=f"{what} (default {default:g})")
+    parser.add_argument("--journal", help="what `--journal` of the router gets (default: a file in the run's folder)")
+    parser.add_argument("--disk-full", action="store_true", help="fill the disk under the journal half-way (as root)")
+    parser.add_argument("--short", action="store_true", help="the short form, which the tests run")
+    parser.add_argument("--keep", action="store_true", help="keep the records even if everything held")
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return count
+
+
+if __name__ == "__main__":
+    sys.exit(main())
