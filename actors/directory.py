@@ -5,6 +5,7 @@ The mailbox is there at once and takes mail; the actor moves in when the event l
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import structlog
@@ -46,6 +47,9 @@ class RoomDirectory:
         self._rooms: dict[str, Mailbox] = {}
         self._sweep_every_s = max(0.05, min(limits.idle_s, limits.history_s) / 2)
         self._sweeping = False
+        self._unavailable = 0
+        """How often a room could not be opened since that was logged."""
+        self._unavailable_logged_at = -math.inf
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -89,7 +93,7 @@ class RoomDirectory:
 
     def _could_not_open(self, name: str, mailbox: Mailbox, reason: LogUnavailable) -> None:
         """Refuse what waits for the room, and try again later where somebody is in it."""
-        log.warning("room_unavailable", room=name, reason=str(reason))
+        self._log_unavailable(name, reason)
         page = self._ports.ledger.page(name)
         refusal = Refusal(ErrorCode.JOURNAL_UNAVAILABLE, str(reason), retry_after_ms=round(_AGAIN_S * 1000))
         for envelope in mailbox.take(len(mailbox)):
@@ -103,6 +107,14 @@ class RoomDirectory:
             del self._rooms[name]
             # An orderly end: the room is opened anew when it is used again.
             self._supervisor.tell(ChildExited(mailbox, Exit(Room.__name__, None, None, 0)))
+
+    def _log_unavailable(self, name: str, reason: LogUnavailable) -> None:
+        """Write a line, one a second at most: a whole journal's rooms may be unavailable, and asked for again at once."""
+        now = self._clock.monotonic()
+        self._unavailable += 1
+        if now >= self._unavailable_logged_at + _AGAIN_S:
+            log.warning("room_unavailable", room=name, reason=str(reason), rooms_since_last=self._unavailable)
+            self._unavailable, self._unavailable_logged_at = 0, now
 
     def _sweep_later(self) -> None:
         if not self._sweeping:
