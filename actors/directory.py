@@ -109,7 +109,7 @@ class RoomDirectory:
             self._supervisor.tell(ChildExited(mailbox, Exit(Room.__name__, None, None, 0)))
 
     def _log_unavailable(self, name: str, reason: LogUnavailable) -> None:
-        """Write a line, one a second at most: a whole journal's rooms may be unavailable, and asked for again at once."""
+        """Write a line, one a second at most: all rooms may be unavailable, and asked for again and again."""
         now = self._clock.monotonic()
         self._unavailable += 1
         if now >= self._unavailable_logged_at + _AGAIN_S:

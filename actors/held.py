@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Held", "HeldBatch", "marker"]
 
 _OVERHEAD_BYTES = 200  # of an event's frame beside its data
-_MARKER_BYTES = 100
+_MARKER_BYTES = 1  # most become part of another one; not 0, for an outbox that holds one is not empty
 _GRAVITY = ("filtered", "conflated", "expired")
 """Why offsets do not come, the least loss first: a marker over several of them names the greatest."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from actors.errors import LogUnavailable
+from actors.errors import ErrorCode, LogUnavailable, Refusal
 from actors.events import Event
 from actors.log import RoomRecord
 from actors.messages import AppendFailed, Committed
@@ -74,6 +74,8 @@ class Backlog:
             operation, result = batch.operations[batch.told], outcome.results[batch.told]
             batch.told += 1
             if isinstance(operation, Add | Open):
+                if isinstance(result, Refusal) and outcome.trouble is None:
+                    self._expel(operation, result)
                 self._tell(operation, result)
         self.under_way = None
         undone = [
@@ -122,6 +124,15 @@ class Backlog:
             self.names |= report.stored
             for room, watched in report.watched.items():
                 (self.watched.add if watched else self.watched.discard)(room)
+
+    def _expel(self, operation: Add | Open, refusal: Refusal) -> None:
+        """Have a room opened again whose history is not the one that it goes on from."""
+        if (
+            isinstance(operation, Add)
+            and refusal.code is ErrorCode.JOURNAL_UNAVAILABLE
+            and self.opened.get(operation.room) == operation.epoch
+        ):
+            del self.opened[operation.room]
 
     def _tell(self, operation: Add | Open, result: Result) -> None:
         if isinstance(operation, Open):

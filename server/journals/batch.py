@@ -9,7 +9,7 @@ import msgspec
 from actors.errors import ErrorCode, LogUnavailable, Refusal
 
 from .operations import Add, Open, Operation, Result
-from .store import Report
+from .turn import Report
 
 __all__ = ["Batch", "Begun", "Outcome", "refused", "unavailable"]
 

@@ -120,9 +120,7 @@ class Journal(LoopActor):
         if desk.backlog.trouble is not None:
             desk.probe_due = True
             desk.backlog.refuse_waiting(desk.backlog.trouble)
-        if desk.backlog.under_way is not None:
-            desk.settle(desk.backlog.under_way)
-        self._revive_writer()
+        self._take_stock()
 
     @handles(Pending)
     def _pending(self, message: Pending) -> None:
@@ -134,7 +132,7 @@ class Journal(LoopActor):
 
     @handles(WriterEnded)
     def _writer_ended(self, message: WriterEnded) -> None:
-        self._revive_writer()
+        self._take_stock()
 
     @handles(ProbeDue)
     def _probe_due(self, message: ProbeDue) -> None:
@@ -154,10 +152,15 @@ class Journal(LoopActor):
             own = self.mailbox
             desk.clock.call_later(_PROBE_S, lambda: own.tell(ProbeDue()))
 
-    def _revive_writer(self) -> None:
-        """Give what is under way to a new writer where the one that had it is gone: it finds out what was done."""
-        batch = self._desk.backlog.under_way
-        if batch is not None and batch.outcome is None and not self._desk.writer_lives and not self._desk.closing:
+    def _take_stock(self) -> None:
+        """Settle what was done and not told; give what was not done to a new writer, which finds out how far it got."""
+        desk = self._desk
+        batch = desk.backlog.under_way
+        if batch is None:
+            return
+        if batch.outcome is not None:
+            desk.settle(batch)
+        elif not desk.writer_lives and not desk.closing:
             self._hand_over(batch)
 
     def _hand_over(self, batch: Batch) -> None:

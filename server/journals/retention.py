@@ -21,7 +21,7 @@ _CHECK_EVERY = 32
 """Transactions between two looks at the size."""
 _ENOUGH = 0.9
 """To which part of the bound the journal is trimmed, so that it does not start over with the next event."""
-_STEP_EVENTS = 4000
+_STEP_EVENTS = 2000
 """About how many events one transaction drops."""
 _CANDIDATES = 4096
 
@@ -36,10 +36,8 @@ _COLUMNS = (
     "FROM rooms AS r LEFT JOIN states AS s ON s.room = r.id WHERE r.id NOT IN (SELECT value FROM json_each(?)) "
 )
 _TO_TRIM = "AND r.gone < s.offset AND s.alerts IS NOT NULL AND instr(r.name, ' ') = 0 "
-_TO_FORGET = (
-    "AND NOT r.watched AND (s.room IS NULL OR s.alerts = '[]') AND NOT EXISTS "
-    "(SELECT 1 FROM events AS e WHERE e.room = r.id AND e.offset > coalesce(s.offset, 0) AND e.ack) "
-)
+# An alert that no snapshot knows of yet makes its room watched.
+_TO_FORGET = "AND NOT r.watched AND (s.room IS NULL OR s.alerts = '[]') "
 _OLDEST = f"ORDER BY r.used_ms LIMIT {_CANDIDATES}"
 _THESE = "AND r.id IN (SELECT value FROM json_each(?)) ORDER BY r.used_ms"
 
@@ -86,7 +84,7 @@ class Retention:
     def look(self, db: sqlite3.Connection) -> Trimmed | None:
         """Look at the size, if it is time to; return what was dropped when the journal has become small enough."""
         self._transactions += 1
-        if not self._most_bytes or (self._trimmed is None and self._transactions % _CHECK_EVERY != 1):
+        if not self._most_bytes or (self._trimmed is None and self._transactions % _CHECK_EVERY):
             return None
         (used,) = db.execute(_USED).fetchone()
         if self._trimmed is None:
@@ -139,7 +137,7 @@ class Retention:
         assert self._trimmed is not None
         excess = Excess([], [], [])
         for room_id, name, epoch, top, last, gone, lost, watched, crc, used_ms, offset, alerts in rows:
-            room = RoomRow(name, epoch, room_id, top, last, gone, lost, bool(watched), offset or 0, used_ms)
+            room = RoomRow(name, epoch, room_id, top, last, gone, lost, bool(watched), offset or 0, used_ms=used_ms)
             if forget:
                 excess.forget.append(room)
             elif room.seal != crc:

@@ -40,6 +40,8 @@ class RoomRow(msgspec.Struct):
     watched: bool = False
     state_offset: int = 0
     """Where its snapshot stands; 0: it has none. Not in the row."""
+    alert_offset: int = 0
+    """Of the last alert to acknowledge since it was opened. Not in the row."""
     used_ms: int = 0
     """When it was written last, Unix time in milliseconds. Not sealed."""
 

@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 
-from .faults import JournalError
+from .faults import JournalError, is_damage
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "SCHEMA", "newer", "prepare"]
 
@@ -87,6 +87,8 @@ def prepare(connection: sqlite3.Connection) -> None:
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if is_damage(error):
+                raise
             raise JournalError(
                 f"it cannot be brought from version {number - 1} to {number} ({error}); it was left as it is"
             ) from error

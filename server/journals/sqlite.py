@@ -67,14 +67,16 @@ class SqliteLog:
         assert batch.outcome is not None
         if batch.outcome.begun is None:
             await self._close()
-            raise JournalError(f"journal {self._path}: {batch.outcome.trouble}")
+            reason = batch.outcome.trouble or "it cannot be opened; the log says why"
+            raise JournalError(f"journal {self._path}: {reason}")
         desk.settle(batch)
         start_child("journal", self._mailbox, lambda box: Journal.start(desk, mailbox=box))
 
     async def stop(self) -> None:
-        """Write what still waits, and close the file; harmless when it was not started."""
+        """Write what still waits, and close the file; does no harm when it was not started, or twice."""
         desk, backlog = self._desk, self._backlog
         desk.closing = True
+        desk.probe_due = backlog.trouble is not None
         while (batch := backlog.under_way or desk.take()) is not None:
             await self._ask(batch)
             desk.settle(batch)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +18,19 @@ import msgspec
 
 from actors.errors import ErrorCode, LogUnavailable, Refusal
 from actors.events import Event
-from actors.identity import is_room_name
-from actors.log import PastId, RoomRecord, epoch_of
+from actors.log import RoomRecord, epoch_of
 
 from . import schema
 from .faults import DamagedError, is_trouble, reason_of
 from .operations import Add, Open, Operation, Release, Result, Snapshot, Trim
-from .retention import Retention, Trimmed
-from .rows import (
-    EVENT_AS_JSON,
-    EVENT_COLUMNS,
-    EventRow,
-    RoomRow,
-    alerts_of,
-    events_of,
-    row_of,
-    seal_of_state,
-)
+from .reader import WRONG_ROW, check_tables, is_sound, read_room, read_text
+from .retention import Retention
+from .rows import RoomRow, alerts_of, row_of, seal_of_state
+from .statements import insert, write_trims
+from .turn import Report, Turn
 
-__all__ = ["Report", "Store", "connect"]
+__all__ = ["Store", "connect"]
 
-_WRONG_ROW = "its row: the checksum is wrong"
 _BUSY_S = 1.0
 """How long another process may hold the file before that is trouble."""
 _PAGE_BYTES = 4096
@@ -48,49 +38,8 @@ _WAL_BYTES = 16 * 1024 * 1024
 """What the write-ahead log's file is cut back to; it is written into the journal long before."""
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
 _PROBE_BYTES = 64 * 1024
-_ROWS_AT_ONCE = 256
-_EVENTS_PAGE = 500
-_MOST_VALUES = 30_000
 _SET_ASIDE = " damaged "
 """Stands in the names of damaged rooms; no room's name has a space."""
-
-
-class Report(msgspec.Struct):
-    """What a transaction has done, for those who keep count."""
-
-    results: list[Result] = msgspec.field(default_factory=list)
-    """One for each operation."""
-    mark: tuple[str, str, int] | None = None
-    """Room, epoch and offset of the first event in it; None: it has none."""
-    stored: set[str] = set()
-    """Rooms that were written for the first time."""
-    forgotten: set[str] = set()
-    """Rooms that are not there any more."""
-    watched: dict[str, bool] = {}
-    damaged: list[tuple[str, str, str]] = []
-    """Rooms that were set aside: name, name from now on, reason."""
-    trimmed: Trimmed | None = None
-    """What was dropped because the journal was too large; None while it is not, or not all of it."""
-
-
-class _Turn:
-    """What a transaction has gathered and not written yet, and what it changes in memory once it is committed."""
-
-    def __init__(self, now_ms: int) -> None:
-        self.now_ms = now_ms
-        self.report = Report()
-        self.rooms: dict[str, RoomRow | None] = {}
-        """Rooms as they will be; None: released."""
-        self.dirty: dict[str, RoomRow] = {}
-        self.events: list[EventRow] = []
-        self.states: dict[int, tuple[int, int, str | None, int, bytes]] = {}
-        self.trims: dict[int, tuple[int, int, int, tuple[int, ...]]] = {}
-        self.before: dict[str, RoomRow] = {}
-        """Rooms that got events, as they were."""
-        self.changed: dict[str, RoomRow] = {}
-        """The same rooms, as they will be."""
-        self.epochs: str | None = None
-        self.bytes = 0
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -118,7 +67,7 @@ class Store:
         self, connection: sqlite3.Connection, opened: Mapping[str, str] | None = None, *, most_bytes: int = 0
     ) -> None:
         self._db = connection
-        self._db.text_factory = _text
+        self._db.text_factory = read_text
         self._unwritten = 0
         """About how many bytes wait in the write-ahead log to be written into the journal."""
         schema.prepare(connection)
@@ -134,10 +83,9 @@ class Store:
             "foreign_keys = OFF",
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
-        self._most_rows = _ROWS_AT_ONCE if _values(connection) >= _ROWS_AT_ONCE * 12 else 64
         self._rooms: dict[str, RoomRow] = {}
         """The open rooms."""
-        self._last = _Turn(0)
+        self._last = Turn(0)
         self._retention = Retention(most_bytes)
         self.names: set[str] = set()
         """Rooms that have a row."""
@@ -166,7 +114,7 @@ class Store:
         Raises:
             sqlite3.Error: Nothing was done; but after a failure in the commit itself ask `holds`.
         """
-        turn = _Turn(now_ms)
+        turn = Turn(now_ms)
         reads_only = all(isinstance(operation, Open | Release) for operation in operations)
         self._db.execute("BEGIN" if reads_only else "BEGIN IMMEDIATE")
         try:
@@ -209,7 +157,7 @@ class Store:
 
     def undo(self) -> None:
         """Take back the events of the last transaction: they were committed into a file that is no more."""
-        turn = _Turn(self._last.now_ms)
+        turn = Turn(self._last.now_ms)
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for name, before in self._last.before.items():
@@ -247,13 +195,13 @@ class Store:
 
     # --- operations
 
-    def _open(self, turn: _Turn, operation: Open) -> Result:
+    def _open(self, turn: Turn, operation: Open) -> Result:
         self._flush(turn)
         name = operation.room
         stored = self._db.execute("SELECT id FROM rooms WHERE name = ?", (name,)).fetchone()
         if stored is not None:
             try:
-                room, record = self._read(name, stored[0])
+                room, record = read_room(self._db, name, stored[0])
             except DamagedError as error:
                 self._set_room_aside(turn, name, stored[0], str(error))
             except sqlite3.Error as error:
@@ -269,7 +217,7 @@ class Store:
         turn.rooms[name] = known
         return RoomRecord(known.epoch, 0, (), 0, 0, None, 0, ())
 
-    def _add(self, turn: _Turn, operation: Add) -> Result:
+    def _add(self, turn: Turn, operation: Add) -> Result:
         room = self._to_change(turn, operation.room, operation.epoch)
         if room is None:
             return _history_lost(operation.room)
@@ -290,6 +238,7 @@ class Store:
             room.last = offset
             if draft.ack:
                 room.watched = True
+                room.alert_offset = offset
         if not room.id:
             room.id = room_id
             self._next_id += 1  # it may go up for nothing
@@ -299,7 +248,7 @@ class Store:
             turn.report.mark = room.name, room.epoch, offset
         return event
 
-    def _snapshot(self, turn: _Turn, operation: Snapshot) -> None:
+    def _snapshot(self, turn: Turn, operation: Snapshot) -> None:
         room = self._to_change(turn, operation.room, operation.epoch)
         if room is None or not room.id or not room.gone <= operation.offset <= room.top:
             return
@@ -309,34 +258,36 @@ class Store:
         turn.states[room.id] = room.id, operation.offset, alerts, seal, state
         turn.bytes += len(state)
         room.state_offset = operation.offset
-        room.watched = operation.watched
+        # The snapshot may not know of an alert that was under way when it was made.
+        room.watched = operation.watched or room.alert_offset > operation.offset
 
-    def _trim(self, turn: _Turn, operation: Trim) -> None:
+    def _trim(self, turn: Turn, operation: Trim) -> None:
         room = self._to_change(turn, operation.room, operation.epoch)
         if room is not None and room.id:
             before = min(operation.before, room.state_offset + 1)
             self._trim_room(turn, room, before, operation.lost, operation.keep, operation.ids_since_ms)
 
     def _trim_room(
-        self, turn: _Turn, room: RoomRow, before: int, lost: int, keep: tuple[int, ...], ids_since_ms: int
+        self, turn: Turn, room: RoomRow, before: int, lost: int, keep: tuple[int, ...], ids_since_ms: int
     ) -> None:
         if room.id in turn.trims:
             self._flush(turn)
+        turn.dirty[room.name] = room
         turn.trims[room.id] = room.id, before, ids_since_ms, keep
         room.gone = max(room.gone, before - 1)
         room.lost = max(room.lost, min(lost, before - 1))
 
-    def _release(self, turn: _Turn, operation: Release) -> None:
+    def _release(self, turn: Turn, operation: Release) -> None:
         turn.rooms[operation.room] = None
 
     # --- rooms in memory
 
-    def _room(self, turn: _Turn, name: str) -> RoomRow | None:
+    def _room(self, turn: Turn, name: str) -> RoomRow | None:
         if name in turn.rooms:
             return turn.rooms[name]
         return self._rooms.get(name)
 
-    def _to_change(self, turn: _Turn, name: str, epoch: str) -> RoomRow | None:
+    def _to_change(self, turn: Turn, name: str, epoch: str) -> RoomRow | None:
         room = self._room(turn, name)
         if room is None or room.epoch != epoch:
             return None
@@ -346,7 +297,7 @@ class Store:
         turn.dirty[name] = room
         return room
 
-    def _keep(self, turn: _Turn) -> None:
+    def _keep(self, turn: Turn) -> None:
         for name, room in turn.rooms.items():
             if room is None:
                 self._rooms.pop(name, None)
@@ -359,22 +310,23 @@ class Store:
 
     # --- writing
 
-    def _flush(self, turn: _Turn) -> None:
+    def _flush(self, turn: Turn) -> None:
         if turn.events:
-            self._insert("INSERT INTO events", turn.events)
+            insert(self._db, "INSERT INTO events", turn.events)
             turn.events = []
         if turn.states:
-            self._insert("INSERT OR REPLACE INTO states", list(turn.states.values()))
+            insert(self._db, "INSERT OR REPLACE INTO states", list(turn.states.values()))
             turn.states = {}
         if turn.trims:
-            self._write_trims(list(turn.trims.values()))
+            write_trims(self._db, list(turn.trims.values()))
             turn.trims = {}
         if turn.dirty:
             rooms = [room for room in turn.dirty.values() if room.id]
             turn.dirty = {}
             for room in rooms:
                 turn.report.watched[room.name] = room.watched
-            self._insert(
+            insert(
+                self._db,
                 "INSERT INTO rooms",
                 [
                     (
@@ -396,28 +348,13 @@ class Store:
                 " watched = excluded.watched, crc = excluded.crc, used_ms = excluded.used_ms",
             )
 
-    def _insert(self, into: str, rows: Sequence[tuple[Any, ...]], end: str = "") -> None:
-        """Insert rows, the last of them in a statement that has places left: the fewer statements the better."""
-        width = len(rows[0]) if rows else 0
-        for start in range(0, len(rows), self._most_rows):
-            some = rows[start : start + self._most_rows]
-            places = 1 << (len(some) - 1).bit_length()
-            values = [*chain.from_iterable(some), *repeat(None, (places - len(some)) * width)]
-            self._db.execute(_statement(into, width, places, end), values)
-
-    def _write_trims(self, trims: Iterable[tuple[int, int, int, tuple[int, ...]]]) -> None:
-        what = (msgspec.json.encode(trims).decode(),)
-        self._db.execute(_KEEP_IDS, what)
-        self._db.execute(_DROP_EVENTS, what)
-        self._db.execute(_DROP_IDS, what)
-
     def _roll_back(self) -> None:
         if self._db.in_transaction:  # SQLite has done it already after some failures
             self._db.execute("ROLLBACK")
 
     # --- keeping within the bound
 
-    def _retain(self, turn: _Turn) -> None:
+    def _retain(self, turn: Turn) -> None:
         turn.report.trimmed = self._retention.look(self._db)
         if not self._retention.active:
             return
@@ -428,10 +365,9 @@ class Store:
             return
         for room, before, keep in excess.trim:
             self._trim_room(turn, room, before, before - 1, keep, 0)
-            turn.dirty[room.name] = room
         self._flush(turn)
         for room in excess.damaged:
-            self._set_room_aside(turn, room.name, room.id, _WRONG_ROW)
+            self._set_room_aside(turn, room.name, room.id, WRONG_ROW)
         if excess.forget:
             which = (msgspec.json.encode([room.id for room in excess.forget]).decode(),)
             for table, column in (("events", "room"), ("states", "room"), ("past_ids", "room"), ("rooms", "id")):
@@ -442,8 +378,7 @@ class Store:
     # --- reading
 
     def _load(self, opened: Mapping[str, str]) -> None:
-        for table, columns in _TABLES.items():
-            self._db.execute(f"SELECT {columns} FROM {table} LIMIT 0").fetchall()
+        check_tables(self._db)
         meta = dict(self._db.execute("SELECT name, value FROM meta"))
         try:
             self.ident, self._epochs = meta["journal"], meta["epochs"]
@@ -458,10 +393,10 @@ class Store:
         )
         for room_id, name, epoch, top, last, gone, lost, watched, crc, offset in rows:
             largest = max(largest, room_id)
-            if _SET_ASIDE in name:
+            if isinstance(name, str) and _SET_ASIDE in name:
                 continue
             room = RoomRow(name, epoch, room_id, top, last, gone, lost, bool(watched), offset or 0)
-            if not _is_sound(room, crc):
+            if not is_sound(room, crc):
                 damaged.append((name, room_id))
                 continue
             self.names.add(name)
@@ -474,11 +409,11 @@ class Store:
             self._set_rooms_aside(damaged)
 
     def _set_rooms_aside(self, damaged: Iterable[tuple[str, int]]) -> None:
-        turn = _Turn(0)
+        turn = Turn(0)
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for name, room_id in damaged:
-                self._set_room_aside(turn, name, room_id, _WRONG_ROW)
+                self._set_room_aside(turn, name, room_id, WRONG_ROW)
             self._db.execute("COMMIT")
         except BaseException:
             self._roll_back()
@@ -486,60 +421,7 @@ class Store:
         self._keep(turn)
         self.damaged = turn.report.damaged
 
-    def _read(self, name: str, room_id: int) -> tuple[RoomRow, RoomRecord]:
-        row = self._db.execute(
-            "SELECT r.epoch, r.top, r.last, r.gone, r.lost, r.watched, r.crc, s.offset, s.state, s.alerts, s.crc "
-            "FROM rooms r LEFT JOIN states s ON s.room = r.id WHERE r.id = ?",
-            (room_id,),
-        ).fetchone()
-        epoch, top, last, gone, lost, watched, crc, state_offset, state, alerts, state_crc = row
-        room = RoomRow(name, epoch, room_id, top, last, gone, lost, bool(watched), state_offset or 0)
-        if not _is_sound(room, crc):
-            raise DamagedError(_WRONG_ROW)
-        if state is not None and (
-            not isinstance(state, bytes) or seal_of_state(room_id, state_offset, state, alerts) != state_crc
-        ):
-            raise DamagedError("its snapshot: the checksum is wrong")
-        if not isinstance(room.state_offset, int) or not gone <= room.state_offset <= top:
-            raise DamagedError(f"its snapshot at {room.state_offset} does not fit its events up to {top}")
-        record = RoomRecord(
-            epoch=epoch,
-            top=top,
-            events=events_of(room, self._pages(room_id)),
-            gone=gone,
-            lost=lost,
-            state=state,
-            state_offset=room.state_offset,
-            past_ids=self._past_ids(room_id),
-        )
-        return room, record
-
-    def _pages(self, room_id: int) -> Iterator[bytes]:
-        after = -1
-        while True:
-            page, count, after = self._one(_EVENTS, (room_id, after, _EVENTS_PAGE))
-            if count:
-                yield page
-            if count < _EVENTS_PAGE:
-                return
-
-    def _past_ids(self, room_id: int) -> tuple[PastId, ...]:
-        (rows,) = self._one(_PAST_IDS, (room_id,))
-        try:
-            return tuple(PastId(*row) for row in _JSON_IDS.decode(rows))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise DamagedError(f"the ids of its former events: {error}") from None
-
-    def _one(self, sql: str, values: tuple[int, ...]) -> tuple[Any, ...]:
-        try:
-            row: tuple[Any, ...] = self._db.execute(sql, values).fetchone()
-        except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH, None):
-                raise DamagedError(f"a row has a value of another type: {error}") from error
-            raise
-        return row
-
-    def _set_room_aside(self, turn: _Turn, name: str, room_id: int, reason: str) -> None:
+    def _set_room_aside(self, turn: Turn, name: str, room_id: int, reason: str) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         aside = f"{name}{_SET_ASIDE}{stamp}"
         self._db.execute("UPDATE rooms SET name = ?, watched = 0 WHERE id = ?", (aside, room_id))
@@ -549,7 +431,7 @@ class Store:
         turn.report.watched[name] = False
         turn.report.damaged.append((name, aside, reason))
 
-    def _renew_epochs(self, turn: _Turn) -> None:
+    def _renew_epochs(self, turn: Turn) -> None:
         """See to it that no room that begins anew comes back under the epoch that it had."""
         turn.epochs = secrets.token_hex(6)
         self._db.execute("UPDATE meta SET value = ? WHERE name = 'epochs'", (turn.epochs,))
@@ -564,67 +446,10 @@ def _history_lost(room: str) -> Refusal:
     )
 
 
-_DO: Mapping[type, Callable[[Store, _Turn, Any], Result]] = {
+_DO: Mapping[type, Callable[[Store, Turn, Any], Result]] = {
     Open: Store._open,
     Add: Store._add,
     Snapshot: Store._snapshot,
     Trim: Store._trim,
     Release: Store._release,
 }
-
-_TABLES = {
-    "meta": "name, value",
-    "rooms": "id, name, epoch, top, last, gone, lost, watched, crc, used_ms",
-    "states": "room, offset, alerts, crc, state",
-    "events": EVENT_COLUMNS,
-    "past_ids": "room, offset, id, time_ms",
-    "probe": "id, data",
-}
-"""Rows are inserted without naming the columns: these, in this order."""
-_JSON_IDS = msgspec.json.Decoder(list[tuple[str, int, int]])
-
-# Cast, so that bytes come back which the decoder checks; a text that is none would fail in the sqlite3 module.
-_EVENTS = (
-    f"SELECT CAST(json_group_array({EVENT_AS_JSON}) AS BLOB), count(*), max(offset) FROM "
-    "(SELECT * FROM events WHERE room = ? AND offset > ? ORDER BY offset LIMIT ?)"
-)
-_PAST_IDS = (
-    "SELECT CAST(json_group_array(json_array(id, offset, time_ms)) AS BLOB) FROM "
-    "(SELECT * FROM past_ids WHERE room = ? ORDER BY offset)"
-)
-
-# Each trim is a JSON list: room, before, ids_since_ms, offsets to keep. CROSS JOIN keeps SQLite to this order.
-_TRIMMED = (
-    "FROM json_each(?1) AS t CROSS JOIN events AS e "
-    "ON e.room = json_extract(t.value, '$[0]') AND e.offset < json_extract(t.value, '$[1]') "
-    "WHERE e.offset NOT IN (SELECT value FROM json_each(t.value, '$[3]'))"
-)
-_KEEP_IDS = f"INSERT OR REPLACE INTO past_ids SELECT e.room, e.offset, e.id, e.time_ms {_TRIMMED} AND e.named"
-_DROP_EVENTS = f"DELETE FROM events WHERE (room, offset) IN (SELECT e.room, e.offset {_TRIMMED})"
-_DROP_IDS = (
-    "DELETE FROM past_ids WHERE (room, offset) IN (SELECT p.room, p.offset "
-    "FROM json_each(?1) AS t CROSS JOIN past_ids AS p ON p.room = json_extract(t.value, '$[0]') "
-    "WHERE p.time_ms < json_extract(t.value, '$[2]'))"
-)
-
-
-@cache
-def _statement(into: str, width: int, rows: int, end: str) -> str:
-    row = f"({','.join('?' * width)})"
-    # Places that are left hold NULL. An upsert after SELECT needs a WHERE in any case.
-    return f"{into} SELECT * FROM (VALUES {','.join([row] * rows)}) WHERE column1 IS NOT NULL{end}"
-
-
-def _values(connection: sqlite3.Connection) -> int:
-    return connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
-
-
-def _text(value: bytes) -> str:
-    return value.decode(errors="replace")  # what is no text is found by its checksum
-
-
-def _is_sound(room: RoomRow, crc: object) -> bool:
-    numbers = (room.top, room.last, room.gone, room.lost)
-    if not all(isinstance(number, int) for number in numbers) or not isinstance(room.epoch, str):
-        return False
-    return room.seal == crc and is_room_name(room.name)

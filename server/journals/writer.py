@@ -16,10 +16,11 @@ from actors.errors import ErrorCode, Refusal
 from actors.mailbox import Target
 
 from .batch import Batch, Begun, Outcome, refused, unavailable
-from .faults import DamagedError, is_damage, is_trouble, reason_of
+from .faults import DamagedError, JournalError, is_damage, is_trouble, reason_of
 from .operations import Open, Release, Result
 from .place import Place
-from .store import Report, Store, connect
+from .store import Store, connect
+from .turn import Report
 
 __all__ = ["Writer", "WriterEnded", "Written"]
 
@@ -139,13 +140,14 @@ class Writer(pykka.ThreadingActor):
         def plan(report: Report) -> None:
             batch.planned = report
 
-        report = self._opened_store().run(batch.operations, batch.now_ms, plan)
+        store = self._opened_store()
+        report = store.run(batch.operations, batch.now_ms, plan)
         try:
             self._look()
         except BaseException as error:
             if is_damage(error) or not is_trouble(error):
                 raise
-            return self._undo(batch, reason_of(error))
+            return self._undo(store, batch, reason_of(error))
         return self._done(report)
 
     def _done(self, report: Report) -> Outcome:
@@ -176,12 +178,12 @@ class Writer(pykka.ThreadingActor):
         self._log(report)
         return report
 
-    def _undo(self, batch: Batch, reason: str) -> Outcome:
+    def _undo(self, store: Store, batch: Batch, reason: str) -> Outcome:
         """Take back what was committed into a file that is no more."""
         expelled: frozenset[str] = frozenset()
         try:
-            self._opened_store().undo()
-        except sqlite3.Error:
+            store.undo()
+        except sqlite3.Error:  # or it was closed meanwhile
             expelled = frozenset(each.room for each in batch.operations)
         outcome = self._trouble(batch, reason)
         return Outcome(
@@ -245,8 +247,8 @@ class Writer(pykka.ThreadingActor):
         self._drop()
         self._place.clear_companions()
         log.warning("journal_restored", path=str(self._place.path))
-        with contextlib.suppress(sqlite3.Error, OSError):  # the next batch tries again, and meets the same
-            self._open()
+        with contextlib.suppress(sqlite3.Error, OSError, JournalError):
+            self._open()  # where it fails the next batch tries again, and meets the same
 
     def _set_aside(self, reason: str) -> None:
         # Renamed before it is closed: closing writes into it, and removes what lies beside it by name.

@@ -263,26 +263,48 @@ async def test_a_start_on_a_locked_journal_says_so(path: Path, quickly: None) ->
 async def test_a_room_that_cannot_be_read_is_unavailable_and_the_others_are_not(
     kept: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = store.Store._read
+    read = store.read_room
 
-    def failing(self: store.Store, name: str, room_id: int) -> Any:
+    def failing(db: sqlite3.Connection, name: str, room_id: int) -> Any:
         if name == ROOM:
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR
             error.sqlite_errorname = "SQLITE_IOERR_READ"
             raise error
-        return read(self, name, room_id)
+        return read(db, name, room_id)
 
     await kept.record()
     await kept.record("team:2")
     await kept.append("a")
     await kept.append("b", room="team:2")
-    monkeypatch.setattr(store.Store, "_read", failing)
+    monkeypatch.setattr(store, "read_room", failing)
     record = await kept.read()
     assert isinstance(record, LogUnavailable)
     assert "SQLITE_IOERR_READ" in str(record)
     assert await kept.ids("team:2") == ["b"]
     assert kept.log.trouble is None
+
+
+async def test_what_waits_is_written_at_the_stop_when_the_trouble_is_over(disk: Disk, path: Path) -> None:
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a")
+        disk.limit(1)
+        kept.log.snapshot(ROOM, 1, b"x" * 100_000, watched=True)
+        await until(lambda: kept.log.trouble)
+        disk.limit(100_000)
+    async with keeper(path) as kept:
+        assert (await kept.record()).state == b"x" * 100_000
+
+
+async def test_a_stop_in_trouble_ends(disk: Disk, path: Path) -> None:
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a")
+        disk.limit(1)
+        kept.log.snapshot(ROOM, 1, b"x" * 100_000, watched=True)
+    async with keeper(path) as kept:
+        assert (await kept.record()).state is None
 
 
 # --- the file is taken away
@@ -475,6 +497,9 @@ async def test_a_damaged_row_costs_only_its_room(path: Path, logged: Logged) -> 
         "DELETE FROM events WHERE offset = 5",
         "DELETE FROM events WHERE offset = 40",
         "UPDATE rooms SET epoch = 'another'",
+        "UPDATE rooms SET name = 'team:9'",
+        "UPDATE rooms SET name = x'00ff'",
+        "UPDATE rooms SET name = 'team 0'",
         "UPDATE rooms SET top = 'many'",
         "UPDATE rooms SET top = 12",
         "UPDATE rooms SET gone = 39, crc = 0",
@@ -506,6 +531,18 @@ def change(path: Path, sql: str) -> None:
     with sqlite3.connect(path) as other:
         other.execute(sql)
     other.close()
+
+
+async def test_a_room_whose_history_the_journal_has_lost_is_refused_once_and_then_has_to_open_again(
+    kept: Keeper,
+) -> None:
+    await kept.record()
+    kept.log._backlog.opened[ROOM] = "another"
+    assert "begins anew" in reason(await kept.append("a"))
+    with pytest.raises(PostroomError, match="not open"):
+        kept.log.append(ROOM, Append(a_draft(), named=True, reply_to=Ear(), tag=None), Ear())
+    await kept.record()
+    assert isinstance(only(await kept.append("b")), Event)
 
 
 @pytest.mark.parametrize("table", ["events", "rooms", "meta", "states", "probe"])

@@ -13,7 +13,9 @@ from actors.events import Event
 from actors.log import PastId
 from actors.messages import Append
 from server.journals import sqlite
+from server.journals.faults import JournalError
 from server.journals.sqlite import SqliteLog
+from server.journals.store import Store
 from tests.actors.fake_clock import FakeClock
 from tests.actors.making import TIME_MS, a_draft
 
@@ -70,6 +72,32 @@ async def test_rooms_are_watched_from_an_alert_to_acknowledge_until_a_snapshot_s
         assert set(kept.log.watched()) == {"team:1", "team:2"}
     async with keeper(path) as kept:
         assert set(kept.log.watched()) == {"team:1", "team:2"}
+
+
+async def test_a_snapshot_that_does_not_know_of_the_alert_before_it_leaves_the_room_watched(kept: Keeper) -> None:
+    """The alert was on its way to the disk when the room made the snapshot."""
+    await kept.record()
+    await kept.append("a")
+    await kept.append("b", kind="alert", ack="required")
+    kept.log.snapshot(ROOM, 1, b"{}", watched=False)
+    await kept.record()
+    assert set(kept.log.watched()) == {ROOM}
+    kept.log.snapshot(ROOM, 2, b"{}", watched=False)
+    await kept.record()
+    assert set(kept.log.watched()) == set()
+
+
+async def test_trims_that_are_written_together_count_one_after_the_other(kept: Keeper) -> None:
+    await kept.record()
+    await kept.append("a", "b", "c", "d")
+    kept.log.trim(ROOM, 4, lost=0, keep=(), ids_since_ms=0)
+    kept.log.snapshot(ROOM, 4, b"{}", watched=False)
+    kept.log.trim(ROOM, 3, lost=0, keep=(1,), ids_since_ms=0)
+    kept.log.trim(ROOM, 4, lost=2, keep=(3,), ids_since_ms=0)
+    record = await kept.record()
+    assert [event.offset for event in record.events] == [3, 4]
+    assert (record.gone, record.lost) == (3, 2)
+    assert [past.offset for past in record.past_ids] == [1, 2]
 
 
 async def test_what_waits_at_the_stop_is_written(path: Path) -> None:
@@ -154,6 +182,25 @@ async def test_a_room_that_was_released_takes_no_events(kept: Keeper) -> None:
 async def test_stopping_a_log_that_was_not_started_does_no_harm(path: Path) -> None:
     await SqliteLog(path, clock=FakeClock()).stop()
     assert files_in(path.parent.parent) == []
+
+
+async def test_a_start_that_fails_for_a_reason_nobody_thought_of_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]]
+) -> None:
+    def failing(self: Store) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Store, "probe", failing)
+    with pytest.raises(JournalError, match="it cannot be opened; the log says why"):
+        async with keeper(path):
+            pass
+    assert [line["error"] for line in logged if line["event"] == "journal_batch_failed"] == ["a bug"]
+
+
+async def test_a_log_may_be_stopped_twice(path: Path) -> None:
+    async with keeper(path) as kept:
+        await kept.log.stop()
+        await kept.log.stop()
 
 
 async def test_the_write_ahead_log_stays_small(kept: Keeper) -> None:

@@ -1,0 +1,120 @@
+"""A journal stays within its bound: what nobody has open goes first, and what waits for somebody does not go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors.events import Event
+from actors.state import RoomState
+from server.journals import retention
+
+from .keeping import Keeper, keeper
+
+Logged = list[dict[str, Any]]
+BOUND = 512 * 1024
+TEXT = {"text": "x" * 1000}
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the size with every transaction, and drop little at a time."""
+    monkeypatch.setattr(retention, "_CHECK_EVERY", 1)
+    monkeypatch.setattr(retention, "_STEP_EVENTS", 20)
+
+
+async def fill(kept: Keeper, room: str, events: int = 40, **options: Any) -> None:
+    """Use a room and retire it, as rooms do: with a snapshot at its top."""
+    state = RoomState()
+    await kept.record(room)
+    await kept.append(*(f"{room}-{number}" for number in range(events)), room=room, data=TEXT)
+    if options:
+        await kept.append(f"{room}-alert", room=room, **options)
+    for event in (await kept.record(room)).events:
+        state.fold(event)
+    kept.log.snapshot(room, (await kept.record(room)).top, msgspec.json.encode(state), watched=False)
+    kept.log.release(room)
+    await kept.clock.advance(1)
+
+
+def used(path: Path) -> int:
+    return path.stat().st_size
+
+
+async def test_old_events_of_rooms_that_nobody_has_open_go_first(path: Path, logged: Logged) -> None:
+    """The least recently used rooms lose theirs; their state, offsets and epochs stay."""
+    async with keeper(path, most_bytes=BOUND) as kept:
+        await fill(kept, "team:0")
+        before = await kept.record("team:0")
+        kept.log.release("team:0")
+        for number in range(1, 12):
+            await fill(kept, f"team:{number}")
+        first, last = await kept.record("team:0"), await kept.record("team:11")
+        assert (first.events, first.gone, first.lost) == ((), 40, 40)
+        assert (first.epoch, first.top, first.state) == (before.epoch, 40, before.state)
+        assert [past.event_id for past in first.past_ids] == [f"team:0-{number}" for number in range(40)]
+        assert len(last.events) == 40
+    assert used(path) < BOUND * 1.5
+    lines = [line for line in logged if line["event"] == "journal_trimmed"]
+    assert lines
+    assert lines[0]["rooms_trimmed"] > 0
+    assert lines[0]["rooms_forgotten"] == 0
+    assert lines[0]["used_bytes"] <= BOUND * 0.9
+
+
+async def test_unacknowledged_alerts_stay(path: Path) -> None:
+    async with keeper(path, most_bytes=BOUND) as kept:
+        await fill(kept, "team:0", kind="alert", ack="required")
+        for number in range(1, 30):
+            await fill(kept, f"team:{number}")
+        assert [event.draft.id for event in (await kept.record("team:0")).events] == ["team:0-alert"]
+
+
+async def test_rooms_are_forgotten_when_trimming_is_not_enough(path: Path, logged: Logged) -> None:
+    """A room that comes back after that begins under another epoch; one with an alert to acknowledge stays."""
+    async with keeper(path, most_bytes=BOUND) as kept:
+        await fill(kept, "team:alert", 1, kind="alert", ack="required")
+        await kept.record("team:watched")
+        await kept.append("a", room="team:watched")
+        kept.log.snapshot("team:watched", 1, msgspec.json.encode(RoomState()), watched=True)
+        kept.log.release("team:watched")
+        await fill(kept, "team:old", 1)
+        epoch = (await kept.record("team:old")).epoch
+        kept.log.release("team:old")
+        for number in range(150):
+            await kept.record(f"team:{number}")
+            await kept.append("a", room=f"team:{number}")
+            state = msgspec.json.encode(RoomState(owner="x" * 8000))
+            kept.log.snapshot(f"team:{number}", 1, state, watched=False)
+            kept.log.release(f"team:{number}")
+            await kept.clock.advance(1)
+        assert not kept.log.known("team:old")
+        assert kept.log.known("team:alert")
+        assert kept.log.known("team:watched")
+        assert kept.log.known("team:149")
+        again = await kept.record("team:old")
+        assert again.epoch != epoch
+        assert (again.top, again.events) == (0, ())
+    assert any(line["rooms_forgotten"] for line in logged if line["event"] == "journal_trimmed")
+    async with keeper(path, most_bytes=BOUND) as kept:
+        assert not kept.log.known("team:old")
+        assert (await kept.record("team:old")).epoch == again.epoch
+
+
+async def test_what_is_in_use_stays_even_past_the_bound(path: Path, logged: Logged) -> None:
+    async with keeper(path, most_bytes=BOUND) as kept:
+        await kept.record()
+        await kept.append(*(str(number) for number in range(1000)), data=TEXT)
+        assert all(isinstance(event, Event) for event in await kept.append("more", data=TEXT))
+        assert len((await kept.record()).events) == 1001
+    assert {line["enough"] for line in logged if line["event"] == "journal_trimmed"} == {False}
+
+
+async def test_without_a_bound_nothing_goes(path: Path) -> None:
+    async with keeper(path, most_bytes=0) as kept:
+        for number in range(12):
+            await fill(kept, f"team:{number}")
+        assert len((await kept.record("team:0")).events) == 40
