@@ -62,6 +62,8 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, JournalError):
         return str(error)
     if isinstance(error, sqlite3.Error):
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
+            return _FULL  # what lies beside the file could not be made as large as it has to be
         reason = _REASONS.get(_code(error))
         if reason is not None:
             return reason

@@ -68,7 +68,7 @@ class Store:
     ) -> None:
         self._db = connection
         self._db.text_factory = read_text
-        self._unwritten = 0
+        self._unwritten = _CHECKPOINT_BYTES  # whoever had the file before may have left much
         """About how many bytes wait in the write-ahead log to be written into the journal."""
         schema.prepare(connection)
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
