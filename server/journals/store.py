@@ -38,6 +38,7 @@ _WAL_BYTES = 16 * 1024 * 1024
 """What the write-ahead log's file is cut back to; it is written into the journal long before."""
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
 _PROBE_BYTES = 64 * 1024
+_MOST_PROBE_BYTES = 16 * 1024 * 1024
 _SET_ASIDE = " damaged "
 """Stands in the names of damaged rooms; no room's name has a space."""
 
@@ -85,6 +86,8 @@ class Store:
             connection.execute(f"PRAGMA {pragma}").fetchall()
         self._rooms: dict[str, RoomRow] = {}
         """The open rooms."""
+        self._failed_bytes = 0
+        """About how many bytes the transaction had that failed last."""
         self._last = Turn(0)
         self._retention = Retention(most_bytes)
         self.names: set[str] = set()
@@ -126,6 +129,7 @@ class Store:
             before_commit(turn.report)
             self._db.execute("COMMIT")
         except BaseException:
+            self._failed_bytes = min(turn.bytes, _MOST_PROBE_BYTES)
             self._roll_back()
             raise
         self._keep(turn)
@@ -140,14 +144,19 @@ class Store:
         return row is not None and row[0] >= offset
 
     def probe(self) -> None:
-        """Find out whether the file can be written: write something to the disk and remove it again."""
+        """Find out whether the file can be written: write something to the disk and remove it again.
+
+        It is as large as what failed last: there may be room for less.
+        """
+        size = max(_PROBE_BYTES, self._failed_bytes)
         try:
-            self._db.execute("INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?))", (_PROBE_BYTES,))
+            self._db.execute("INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?))", (size,))
             self._db.execute("DELETE FROM probe")
         except BaseException:
             self._roll_back()
             raise
-        self._unwritten += 2 * _PROBE_BYTES
+        self._failed_bytes = 0
+        self._unwritten += 2 * size
 
     def checkpoint(self) -> None:
         """Write what stands in the write-ahead log into the journal, when it is much."""
