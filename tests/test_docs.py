@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,18 +16,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import pytest
 import typer
 
-from actors import commands, events, replies, state
+import postroom_client
+from actors import commands, events, held, receipts, replies, state
 from actors.errors import CloseCode, ErrorCode
 from actors.log import MemoryLog
 from postroom_client._closing import FINAL_CLOSE_CODES
 from server import http, settings
 from server.commands.group import app
+from server.journals import faults, sqlite
 from server.settings import Settings
 
 from .conftest import RouterProcess
@@ -215,7 +218,45 @@ def test_the_fixed_limits_are_those_of_the_code() -> None:
     assert limits["kinds that a room's state counts by name"] == f"{state._MOST_KINDS}"
     most = {name: each.default for name, each in inspect.signature(MemoryLog).parameters.items()}
     shown = f"{most['retired_rooms']:,}, and {most['retired_bytes'] >> 20} MiB"
-    assert limits["retired rooms that are remembered"] == shown
+    assert limits["retired rooms that `--journal memory` remembers"] == shown
+    assert limits["ids that a room remembers within `dedupe_s"] == f"{receipts._MOST:,}"
+    assert limits["last acknowledgements in a room's state"] == f"{state._MOST_ACKNOWLEDGED}"
+    assert (
+        limits["events that wait for the disk before more are `busy"]
+        == f"{sqlite._MOST_APPENDS:,}, and {sqlite._MOST_BYTES >> 20} MiB"
+    )
+
+
+def test_the_delivery_classes_are_in_the_reference_with_the_kinds_that_they_are_usual_for() -> None:
+    """The kinds that the table names for a class have it where their publisher says nothing, and no other kind does."""
+    table = rows(REFERENCE / "protocol.md")
+    usual = {kind: events._DEFAULT_DELIVERY.get(kind, "keep") for kind in events._SCHEMAS}
+    for delivery in get_args(events.Delivery):
+        named = {kind for kind in usual if re.search(rf"\b{kind}\b", table[delivery][1])}
+        assert named == {kind for kind, of_kind in usual.items() if of_kind == delivery}, delivery
+
+
+def test_every_recovery_and_every_reason_of_a_marker_is_in_the_reference() -> None:
+    """The tables have exactly the words that a client may meet."""
+    table = rows(REFERENCE / "protocol.md")
+    assert set(get_args(postroom_client.Recovery)) == table.keys() & {"fresh", "full", "partial", "none"}
+    markers = [key for key, row in table.items() if len(row) == 2 and key in {*held._GRAVITY, "dropped", "skipped"}]
+    assert sorted(markers) == sorted(held._GRAVITY)
+
+
+def test_every_field_of_a_state_is_in_the_reference() -> None:
+    """The table has exactly the fields that a room shows when it has all of them."""
+    whole = state.RoomState(owner="ada", started_ms=1, ended_ms=2, progress={"default": {}}, acknowledged=[{}])
+    section = (REFERENCE / "protocol.md").read_text().split("## State\n")[1].split("\n## ")[0]
+    named = re.findall(r"^\| (`.+?) \|", section, re.MULTILINE)
+    assert {field for cell in named for field in re.findall(r"`(\w+)`", cell)} == whole.view().keys()
+
+
+def test_every_reason_of_a_journal_in_trouble_is_in_its_guide() -> None:
+    """The guide says what to do about each, in the words of the log."""
+    guide = rows(DOCS / "how-to" / "journal-trouble.md")
+    reasons = {*faults._REASONS.values(), *faults._SYSTEM_REASONS.values()}
+    assert reasons <= guide.keys(), reasons - guide.keys()
 
 
 # --- Links
@@ -258,9 +299,9 @@ class Block(NamedTuple):
 
 def steps(page: Path) -> Iterator[Block]:
     """Return the blocks of a page in order; `<!-- reader: ... -->` says what a reader does without copying."""
-    pattern = r"<!-- reader: (stop) -->|(?:<!-- reader: save as (\S+) -->\n)?^```(\w*)\n(.*?)^```$"
+    pattern = r"<!-- reader: (stop(?: the router)?) -->|(?:<!-- reader: save as (\S+) -->\n)?^```(\w*)\n(.*?)^```$"
     for match in re.finditer(pattern, page.read_text(), re.MULTILINE | re.DOTALL):
-        yield Block("stop", "", "") if match[1] else Block(match[3], match[4], match[2] or "")
+        yield Block(match[1], "", "") if match[1] else Block(match[3], match[4], match[2] or "")
 
 
 _VARYING = re.compile(
@@ -315,8 +356,10 @@ class Reader:
                 self._run([f"python {script}"])
             elif block.language == "text":
                 self._expect(block.text)
-            elif block.language == "stop":
+            elif block.language.startswith("stop"):
                 self._stop_listening()
+                if block.language == "stop the router":
+                    self._routers[-1].stop()
 
     def _type(self, text: str) -> None:
         """Run the commands of a block; those that do not end by themselves run on."""
@@ -334,6 +377,8 @@ class Reader:
             elif re.match(r"(\w+=\S.* )?postroom listen ", command):
                 self._run(pending)
                 self._listen(command)
+            elif command.startswith("sqlite3 ") and shutil.which("sqlite3") is None:
+                continue  # the page has another way, too
             elif command and not command.startswith(("make ", "source .venv")):
                 pending.append(line)
         self._run(pending)
@@ -354,6 +399,8 @@ class Reader:
         self._routers.append(router)
         with self._state.open("a") as state:
             state.write(f"export POSTROOM_URL={router.ws_url} POSTROOM_API_URL={router.api_url}\n")
+        back = sum(listener.poll() is None for listener in self._listeners)
+        self._wait(lambda: router.log.count('"connection_opened"') >= back, "listeners that have come back")
 
     def _run(self, pending: list[str]) -> None:
         """Run these lines to their end and keep what they export."""
@@ -446,14 +493,34 @@ class Reader:
         self._listeners.clear()
 
 
-GUIDES = ("publish", "subscribe", "tokens", "plug-in")
+GUIDES = (
+    "publish",
+    "retry",
+    "delivery",
+    "alerts",
+    "subscribe",
+    "tokens",
+    "plug-in",
+    "keep-events",
+    "journal-trouble",
+)
 FOLLOWED = ("README.md", "docs/tutorial.md", *(f"docs/how-to/{guide}.md" for guide in GUIDES))
 """Pages whose every block is run and whose every line of output must come."""
 
 
+LOGGED = {
+    "docs/tutorial.md": {"actor_failed", "actor_restarted", "connection_repaired"},
+    "docs/how-to/alerts.md": {"alert_escalated"},
+    "docs/how-to/journal-trouble.md": {"journal_restored", "journal_room_damaged", "journal_set_aside"},
+}
+"""What the routers of a page must log."""
+
+
 def follow(page: str, folder: Path) -> str:
-    """Follow a page, a guide from an empty folder, and return what its routers logged."""
-    cwd = folder if "how-to" in page else REPOSITORY
+    """Follow a page from an empty folder, but for the examples, and return what its routers logged."""
+    cwd = folder / "reader"  # where the journal is: each page begins with none
+    cwd.mkdir()
+    (cwd / "examples").symlink_to(REPOSITORY / "examples")
     reader = Reader(folder, cwd)
     try:
         reader.follow(REPOSITORY / page)
@@ -477,9 +544,8 @@ def following(
 def test_what_a_page_shows_is_what_happens(followed: str, following: dict[str, Future[str]]) -> None:
     """Its commands and programs run as they stand, and print what the page says."""
     logs = following[followed].result(120)
-    if followed == "docs/tutorial.md":
-        for event in ("actor_failed", "actor_restarted", "connection_repaired"):
-            assert f'"{event}"' in logs
+    for event in LOGGED.get(followed, ()):
+        assert f'"event": "{event}"' in logs
 
 
 def test_settings_files_in_the_guides_are_taken(tmp_path: Path) -> None:

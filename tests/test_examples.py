@@ -92,9 +92,10 @@ async def somebody_in(url: str, room: str) -> None:
             await asyncio.sleep(0.02)
 
 
-def test_the_plugin_publishes_load_and_disk(start_router: Callable[..., RouterProcess]) -> None:
+def test_the_plugin_publishes_load_and_disk(start_router: Callable[..., RouterProcess], tmp_path: Path) -> None:
     """Loaded as its docstring says; the router adds the percentage."""
-    router = start_router("--dev", "--plugin", "examples.plugin:start", cwd=REPOSITORY)
+    journal = str(tmp_path / "journal.db")
+    router = start_router("--dev", "--journal", journal, "--plugin", "examples.plugin:start", cwd=REPOSITORY)
     (disk,) = asyncio.run(events_of(router.ws_url, plugin.ROOM, 1))
     assert disk.kind == "progress"
     assert disk.data["unit"] == "MiB"
@@ -119,10 +120,16 @@ async def test_the_plugins_actor_is_made_anew_when_a_reading_fails(monkeypatch: 
     assert not failures
 
 
-async def test_no_event_is_missed_while_things_break(start_router: Callable[..., RouterProcess]) -> None:
+async def test_no_event_is_missed_while_things_break(
+    start_router: Callable[..., RouterProcess], tmp_path: Path
+) -> None:
     """With either mishap a client gets every event once and in order, and the router logs what happened."""
     crash, cut = (
-        start_router("--dev", "--plugin", f"examples.mishap:{mishap}", cwd=REPOSITORY) for mishap in ("crash", "cut")
+        start_router(
+            *("--dev", "--journal", str(tmp_path / f"{mishap}.db"), "--plugin", f"examples.mishap:{mishap}"),
+            cwd=REPOSITORY,
+        )
+        for mishap in ("crash", "cut")
     )
     logged = {crash: ('"actor_failed"', '"connection_repaired"'), cut: ('"code": 1011', '"resumed": 1')}
     offsets = await asyncio.gather(*(offsets_until(router, words) for router, words in logged.items()))
