@@ -29,7 +29,7 @@ _ADVICE = {
     "forbidden": "to publish from here takes a token of role service or admin",
     "rate_limited": "try again in a moment",
     "busy": "try again in a moment",
-    "journal_unavailable": "nothing was published; try again when the router's disk is well",
+    "journal_unavailable": "try again when the router's disk is well",
     "session_ended": """to start it again: postroom publish ROOM session '{{"status": "started"}}'""",
     "internal": "repeat the command with --event-id {event_id}: the router takes an id once",
 }

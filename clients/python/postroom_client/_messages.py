@@ -78,6 +78,8 @@ class Alert(_Options, frozen=True):
     message: str | None = None
     ack: Literal["required", "none"] | None = None
     """`required` shows it to everyone who joins until somebody acknowledges it; None: only where it is critical."""
+    escalate_after_s: float | None = None
+    """Seconds after which it goes to the admins unless it is acknowledged; 0: never. None: the router's setting."""
 
     _KIND: ClassVar[str] = "alert"
 
