@@ -53,6 +53,10 @@ class Audience:
     def join(self, message: Subscribe, *, top: int, by_owner: bool, state: dict[str, Any] | None) -> None:
         """Let a connection in and tell it `Joined`: its position, the state at it, and the first old events."""
         recovery, cursor, missing = self._recover(message, top)
+        conflate_to = top if message.after is not None else 0
+        replay = self._history.count_after(cursor, conflate_to, message.kinds)
+        if recovery == "fresh" and not replay:
+            cursor = top  # of the last events none is wanted: the answer's offset is the position
         subscription = Subscription(
             room=self._room,
             room_mailbox=self._mailbox,
@@ -63,7 +67,7 @@ class Audience:
             cursor=cursor,
             by_owner=by_owner,
             epoch=self._epoch,
-            conflate_to=top if message.after is not None else 0,
+            conflate_to=conflate_to,
         )
         self._subscribers[message.connection] = subscription
         page, more = self._history.page(cursor, subscription.conflate_to)
@@ -72,7 +76,7 @@ class Audience:
             epoch=self._epoch,
             offset=top,
             recovery=recovery,
-            replay=self._history.count_after(cursor, subscription.conflate_to, message.kinds),
+            replay=replay,
             missing=msgspec.UNSET if missing is None else missing,
             state=msgspec.UNSET if state is None else state,
         )

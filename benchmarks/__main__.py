@@ -6,13 +6,18 @@ whether or not the targets hold; 1: at least one measurement is invalid; 2: wron
 
 import argparse
 import sys
-from collections.abc import Callable
 
-from .measure import Settings, fanout
+from .benchmark import Benchmark, Settings
+from .durable import DURABLE
+from .fanout import FANOUT
+from .measure import measure
 from .peers import PEERS
 from .processes import LOAD_CORE, exit_on_signals
+from .reconnect import RECONNECT
 from .record import recall, record, save
 from .report import render
+
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (FANOUT, DURABLE, RECONNECT)}
 
 
 def main() -> int:
@@ -22,35 +27,36 @@ def main() -> int:
         print("The benchmarks need Linux: they read /proc and wait with epoll.", file=sys.stderr)
         return 2
     exit_on_signals()
-    settings = Settings(options.subscribers, options.seconds, options.rounds)
-    names = [options.name] if options.name else list(BENCHMARKS)
+    settings = Settings(options.subscribers, options.clients, options.seconds, options.rounds)
+    if LOAD_CORE is None:
+        print("only one core: servers and load generator share it, so take no figure for granted", flush=True)
+    chosen = [options.name] if options.name else list(BENCHMARKS)
     try:
-        return max(BENCHMARKS[name](settings, options.peers) for name in names)
+        return max(run(BENCHMARKS[name], settings, options.peers) for name in chosen)
     except KeyboardInterrupt:
         print("\ninterrupted: the servers are stopped, nothing is kept", file=sys.stderr)
         return 130
 
 
-def run_fanout(settings: Settings, chosen: list[str]) -> int:
-    """Measure loads A and B with the chosen servers, print the report and keep the record."""
+def run(benchmark: Benchmark, settings: Settings, chosen: list[str]) -> int:
+    """Measure a benchmark with those of the chosen servers that it is for, print the report and keep the record."""
     peers = {peer.name: peer for peer in PEERS}
-    skipped = {name: reason for name in chosen if (reason := peers[name].unavailable()) is not None}
+    names = [name for name in chosen if name in benchmark.peers]
+    if not names:
+        print(f"{benchmark.name}: none of {', '.join(chosen)} takes part, only {', '.join(benchmark.peers)}")
+        return 0
+    skipped = {name: reason for name in names if (reason := peers[name].unavailable()) is not None}
     for name, reason in skipped.items():
         print(f"skipping {peers[name].title}: {reason}", flush=True)
-    if LOAD_CORE is None:
-        print("only one core: servers and load generator share it, so take no figure for granted", flush=True)
-    taking_part = [peers[name] for name in chosen if name not in skipped]
+    taking_part = [peers[name] for name in names if name not in skipped]
 
-    results = fanout(taking_part, settings)
+    results = measure(benchmark, taking_part, settings)
 
-    current = record("fanout", settings, taking_part, results, skipped)
-    previous = recall(current)
-    print(render(settings, peers, results, skipped, current, previous))
-    print(f"\nkept as {save(current)}")
+    current = record(benchmark, settings, taking_part, results, skipped)
+    previous = recall(current, benchmark)
+    print(render(benchmark, settings, peers, results, skipped, current, previous))
+    print(f"\nkept as {save(current)}\n", flush=True)
     return int(any(result.invalid for of_peers in results.values() for result in of_peers.values()))
-
-
-BENCHMARKS: dict[str, Callable[[Settings, list[str]], int]] = {"fanout": run_fanout}
 
 
 def _options() -> argparse.Namespace:
@@ -59,7 +65,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("name", nargs="?", choices=tuple(BENCHMARKS), help="one benchmark (default: all)")
     parser.add_argument("--seconds", type=duration, default=5.0, help="length of a measurement (default 5)")
     parser.add_argument("--rounds", type=whole_number, default=3, help="repeats of each measurement (default 3)")
-    parser.add_argument("--subscribers", type=whole_number, default=500, help="in the room (default 500)")
+    parser.add_argument("--subscribers", type=whole_number, default=500, help="in the room of fanout (default 500)")
+    parser.add_argument("--clients", type=whole_number, default=5000, help="that come back in reconnect (default 5000)")
     parser.add_argument(
         "--peers",
         type=lambda text: _chosen(text, names),

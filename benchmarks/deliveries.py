@@ -10,22 +10,22 @@ import time
 
 from .websocket import pongs
 
-__all__ = ["Closed", "Subscriber", "event"]
+__all__ = ["MARK", "Closed", "Subscriber", "event"]
 
 # Long, so that the search skips 17 bytes at a time; no server puts it into an envelope.
-_MARK = b"~" * 16
+MARK = b"~" * 16
 _STAMP_DIGITS = 19
-_STAMP = re.compile(_MARK + rb"(\d{%d})" % _STAMP_DIGITS)
+_STAMP = re.compile(MARK + rb"(\d{%d})" % _STAMP_DIGITS)
 _EVENT_BYTES = 130
 
 # The end of the last read is put before the next one, so a mark or a stamp cut in two is found; it is one byte too
 # short to hold a whole one, so none is found twice.
-_TAIL = len(_MARK) + _STAMP_DIGITS - 1
-_MARK_TAIL_AT = _TAIL - (len(_MARK) - 1)
+_TAIL = len(MARK) + _STAMP_DIGITS - 1
+_MARK_TAIL_AT = _TAIL - (len(MARK) - 1)
 _READ_BYTES = 256 * 1024
 _PING = 0x89
 
-_BEFORE_STAMP = b'{"stamp":"' + _MARK
+_BEFORE_STAMP = b'{"stamp":"' + MARK
 _AFTER_STAMP = b'","text":"' + b"All work and no play makes a dull benchmark. " * 3
 _AFTER_STAMP = _AFTER_STAMP[: _EVENT_BYTES - len(_BEFORE_STAMP) - _STAMP_DIGITS - 2] + b'"}'
 
@@ -75,7 +75,7 @@ class Subscriber:
             raise Closed(f"the server closed a subscriber after {self.received} events")
         end = _TAIL + size
         _buffer[:_TAIL] = self._tail
-        self.received += _buffer.count(_MARK, _MARK_TAIL_AT, end)
+        self.received += _buffer.count(MARK, _MARK_TAIL_AT, end)
         if self.samples is not None:
             self.samples.append((time.monotonic_ns(), _STAMP.findall(_buffer, 0, end)))
         if _buffer.find(_PING, _TAIL, end) >= 0 and (answer := pongs(bytes(_buffer[_TAIL:end]))):

@@ -4,6 +4,7 @@ In: free ports. Out: command lines.
 """
 
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ class Peer:
     versions: Callable[[], dict[str, str]]
     """The versions of its runtime and packages, by name."""
 
+    journal: str | None = None
+    """The file in its working directory that it keeps events in; `None`: none."""
+
 
 def _python_versions(*packages: str) -> dict[str, str]:
     return {"python": sys.version.partition(" ")[0], **{name: version(name) for name in packages}}
@@ -63,18 +67,28 @@ def _postroom() -> str:
     return str(beside) if beside.exists() else shutil.which("postroom") or ""
 
 
-PEERS = (
-    Peer(
-        name="postroom",
-        title="Postroom",
+def _router(name: str, title: str, journal: str | None) -> Peer:
+    where = ["--journal", journal or "memory"]
+    return Peer(
+        name=name,
+        title=title,
         dialect="postroom",
         command=lambda port, api_port: (
-            [_postroom(), "serve", "--dev", "--journal", "memory", "--port", str(port), "--api-port", str(api_port)]
+            [_postroom(), "serve", "--dev", *where, "--port", str(port), "--api-port", str(api_port)]
         ),
         health="/healthz",
         unavailable=lambda: None if _postroom() else "the command `postroom` is not installed",
-        versions=lambda: _python_versions("postroom", "websockets", "uvloop", "msgspec", "pykka"),
-    ),
+        versions=lambda: (
+            _python_versions("postroom", "websockets", "uvloop", "msgspec", "pykka")
+            | ({"sqlite": sqlite3.sqlite_version} if journal else {})
+        ),
+        journal=journal,
+    )
+
+
+PEERS = (
+    _router("postroom", "Postroom, memory", None),
+    _router("sqlite", "Postroom, sqlite", "journal.db"),
     _node_relay("ws", "Node ws", "relay", "ws", "ws_relay.js"),
     _node_relay("socketio", "Node socket.io", "socketio", "socket.io", "socketio_relay.js"),
     Peer(

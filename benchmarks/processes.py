@@ -5,6 +5,7 @@ In: a peer. Out: a process that is ready, for as long as a `with` block lasts.
 
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -39,6 +40,17 @@ class Server:
 
     pid: int
     port: int
+    api_port: int
+    """Where Postroom's HTTP API is; nobody listens there otherwise."""
+    secret: str
+    """What Postroom's tokens are signed with."""
+    journal: str | None
+    """The file that it keeps events in, or `None`."""
+
+    @property
+    def kept_nothing(self) -> bool:
+        """Whether there should be a journal and is none: then the figures are those of another server."""
+        return self.journal is not None and not Path(self.journal).exists()
 
 
 def exit_on_signals() -> None:
@@ -70,9 +82,10 @@ def running(peer: Peer) -> Iterator[Server]:
         StartFailed: it ended, or was not ready within 20 s.
     """
     port, api_port = _free_ports()
+    secret = secrets.token_hex(32)
     # Its settings are the defaults, wherever the benchmark is called from.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")}
-    environment["NODE_ENV"] = "production"
+    environment |= {"NODE_ENV": "production", "POSTROOM_SECRET": secret}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
         with on_core(SERVER_CORE):
             process = subprocess.Popen(
@@ -87,7 +100,8 @@ def running(peer: Peer) -> Iterator[Server]:
             )
         try:
             _wait_until_ready(process, port, peer.health, output)
-            yield Server(process.pid, port)
+            journal = None if peer.journal is None else str(Path(folder) / peer.journal)
+            yield Server(process.pid, port, api_port, secret, journal)
         finally:
             _stop(process)
 

@@ -7,20 +7,25 @@ import json
 import os
 import platform
 import shlex
+import statistics
 import sys
+import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict
 
-from .measure import Result, Settings
+from .benchmark import Benchmark, Settings
+from .measure import Result
 from .peers import Peer
 from .targets import TARGETS, judge
 
-__all__ = ["Record", "previous_figure", "previous_ratio", "recall", "record", "save"]
+__all__ = ["Record", "previous_figure", "previous_value", "recall", "record", "save"]
 
 _RESULTS = Path(__file__).parent / "results"
+_SYNCS = 30
 
 
 class Outcome(TypedDict):
@@ -43,24 +48,24 @@ class Record(TypedDict):
     skipped: dict[str, str]
     loads: dict[str, dict[str, Outcome]]
     """By load and server."""
-    ratios: dict[str, float]
-    """By target."""
+    targets: dict[str, float]
+    """The ratio or the figure of each one that was judged."""
 
 
 def record(
-    benchmark: str,
+    benchmark: Benchmark,
     settings: Settings,
     peers: Iterable[Peer],
     results: Mapping[str, Mapping[str, Result]],
     skipped: Mapping[str, str],
 ) -> Record:
     """Return everything worth keeping of a run that ends now."""
-    verdicts = {target.name: judge(target, results) for target in TARGETS}
+    verdicts = {target.name: judge(target, results) for target in TARGETS if target.benchmark == benchmark.name}
     versions: dict[str, str] = {}
     for peer in peers:
         versions |= peer.versions()
     return Record(
-        benchmark=benchmark,
+        benchmark=benchmark.name,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
         machine=_machine(),
@@ -70,7 +75,7 @@ def record(
         loads={
             load: {name: _outcome(result) for name, result in of_peers.items()} for load, of_peers in results.items()
         },
-        ratios={name: verdict.ratio for name, verdict in verdicts.items() if verdict is not None},
+        targets={name: verdict.value for name, verdict in verdicts.items() if verdict is not None},
     )
 
 
@@ -83,16 +88,17 @@ def save(run: Record) -> Path:
     return path
 
 
-def recall(current: Record) -> Record | None:
+def recall(current: Record, benchmark: Benchmark) -> Record | None:
     """Return the newest run kept that `current` can be compared with, or `None`.
 
-    It had as many subscribers, and has figures for everything that `current` has figures for.
+    The settings that matter were the same, and it has figures for everything that `current` has figures for.
     """
-    for path in sorted(_RESULTS.glob(f"{current['benchmark']}-*.json"), reverse=True):
+    for path in sorted(_RESULTS.glob(f"{benchmark.name}-*.json"), reverse=True):
         run: Record = json.loads(path.read_text())
-        if run["settings"]["subscribers"] == current["settings"]["subscribers"] and _measured(run) >= _measured(
-            current
-        ):
+        alike = run.keys() == current.keys() and all(
+            run["settings"][name] == current["settings"][name] for name in benchmark.same
+        )
+        if alike and _measured(run) >= _measured(current):
             return run
     return None
 
@@ -104,9 +110,9 @@ def previous_figure(run: Record | None, load: str, peer: str, figure: str) -> fl
     return median[figure] if median is not None else None
 
 
-def previous_ratio(run: Record | None, target: str) -> float | None:
-    """Return a target's ratio in an earlier run, or `None` where it was not judged."""
-    return run["ratios"].get(target) if run is not None else None
+def previous_value(run: Record | None, target: str) -> float | None:
+    """Return a target's ratio or figure in an earlier run, or `None` where it was not judged."""
+    return run["targets"].get(target) if run is not None else None
 
 
 def _measured(run: Record) -> set[tuple[str, str]]:
@@ -136,5 +142,22 @@ def _machine() -> dict[str, str]:
         ),
         platform.machine(),
     )
-    load = os.getloadavg()[0]
-    return {"cpu": cpu, "cores": str(os.cpu_count()), "kernel": platform.release(), "load average": f"{load:.1f}"}
+    return {
+        "cpu": cpu,
+        "cores": str(os.cpu_count()),
+        "kernel": platform.release(),
+        "load average": f"{os.getloadavg()[0]:.1f}",
+        "fsync": f"{_sync_ms():.2f} ms",
+    }
+
+
+def _sync_ms() -> float:
+    """Return how long 4 KiB take to the disk that the journals of the servers are on; the median."""
+    times_ms = []
+    with tempfile.TemporaryFile(buffering=0) as file:
+        for _ in range(_SYNCS):
+            file.write(os.urandom(4096))
+            start = time.perf_counter()
+            os.fsync(file.fileno())
+            times_ms.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times_ms)

@@ -11,17 +11,14 @@ from collections.abc import Iterable
 
 from .deliveries import Closed, Subscriber, event
 from .dialects import Dialect, Step
-from .websocket import HandshakeFailed, connect, pongs, text_frame
+from .generator import Invalid
+from .websocket import connect, exchange, pongs, text_frame
 
-__all__ = ["Invalid", "Room"]
+__all__ = ["Room"]
 
 _SETUP_TIMEOUT_S = 10.0
 _STALL_TIMEOUT_S = 10.0
 _LATE_DUPLICATES_S = 0.1
-
-
-class Invalid(Exception):
-    """The measurement is worth nothing: events are missing, or came twice, or out of order."""
 
 
 class Room:
@@ -147,14 +144,7 @@ class Room:
         sock = connect(port, path, _SETUP_TIMEOUT_S)
         self._sockets.append(sock)
         for step in steps:
-            if step.send is not None:
-                sock.sendall(text_frame(step.send))
-            answer = b""
-            while step.expect not in answer:
-                read = sock.recv(65536)
-                if not read:
-                    raise HandshakeFailed(f"closed after {answer[:200]!r}, expected {step.expect!r}")
-                answer += read
+            exchange(sock, step.send, step.expect)
         sock.setblocking(False)
         self._epoll.register(sock.fileno(), select.EPOLLIN)
         return sock

@@ -1,13 +1,12 @@
-"""The ratios that are promised, each between two servers of one run.
+"""What is promised: ratios between two servers of one run, and figures that stand for themselves.
 
-In: results. Out: for each target the ratio and whether it holds.
+In: results. Out: for each target the figure or the ratio, and whether it holds.
 """
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .loadgen import Figures
 from .measure import Result
 
 __all__ = ["TARGETS", "Target", "Verdict", "judge"]
@@ -15,16 +14,21 @@ __all__ = ["TARGETS", "Target", "Verdict", "judge"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A promise about Postroom against a peer."""
+    """A promise about one server, against another one or by itself."""
 
     name: str
+    benchmark: str
     load: str
-    peer: str
     what: str
-    figure: Callable[[Figures], float]
+    figure: str
+    """The attribute of the figures."""
     bound: float
     at_most: bool
-    """Whether `bound` is the largest ratio that holds, or the smallest."""
+    """Whether `bound` is the largest figure that holds, or the smallest."""
+    own: str = "postroom"
+    peer: str | None = None
+    """Whose figure the own one is divided by; `None`: the figure stands for itself."""
+    unit: str = "x"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,44 +36,95 @@ class Verdict:
     """What became of a target in this run."""
 
     target: Target
-    ratio: float
-    """Median of the rounds' ratios: what slows a whole round cancels out."""
+    value: float
+    """Median over the rounds. Of their ratios, where it is one: what slows a whole round cancels out."""
     lowest: float
     highest: float
 
     @property
     def holds(self) -> bool:
         """Whether the promise is kept."""
-        return self.ratio <= self.target.bound if self.target.at_most else self.ratio >= self.target.bound
+        return self.value <= self.target.bound if self.target.at_most else self.value >= self.target.bound
 
 
 TARGETS = (
     Target(
         name="F1",
+        benchmark="fanout",
         load="A",
         peer="ws",
         what="CPU us/delivery in load A against Node ws",
-        figure=lambda figures: figures.cpu_us_per_delivery,
+        figure="cpu_us_per_delivery",
         bound=1.0,
         at_most=True,
     ),
     Target(
         name="F2",
+        benchmark="fanout",
         load="B",
         peer="socketio",
         what="deliveries/s in load B against Node socket.io",
-        figure=lambda figures: figures.deliveries_per_s,
+        figure="deliveries_per_s",
         bound=15.0,
         at_most=False,
+    ),
+    Target(
+        name="F6",
+        benchmark="fanout",
+        load="B",
+        own="sqlite",
+        peer="postroom",
+        what="deliveries/s in load B with the sqlite journal against memory",
+        figure="deliveries_per_s",
+        bound=0.7,
+        at_most=False,
+    ),
+    Target(
+        name="F5 http",
+        benchmark="durable",
+        load="http",
+        own="sqlite",
+        what="publishes acknowledged over HTTP in batches, sqlite journal",
+        figure="publishes_per_s",
+        bound=20_000,
+        at_most=False,
+        unit="/s",
+    ),
+    Target(
+        name="F5 ws",
+        benchmark="durable",
+        load="ws",
+        own="sqlite",
+        what="publishes acknowledged over one WebSocket, pipelined, sqlite journal",
+        figure="publishes_per_s",
+        bound=20_000,
+        at_most=False,
+        unit="/s",
+    ),
+    Target(
+        name="F7",
+        benchmark="reconnect",
+        load="open",
+        own="sqlite",
+        what="until all clients are back with every event, sqlite journal",
+        figure="all_back_s",
+        bound=5.0,
+        at_most=True,
+        unit="s",
     ),
 )
 
 
 def judge(target: Target, results: Mapping[str, Mapping[str, Result]]) -> Verdict | None:
-    """Compare Postroom with the target's peer, or return `None` when either has no valid figures."""
+    """Look at the target's figures, or return `None` when not all servers it speaks of have valid ones."""
     of_load = results[target.load]
-    own, other = of_load.get("postroom"), of_load.get(target.peer)
-    if own is None or other is None or own.median() is None or other.median() is None:
+    of_servers = [of_load.get(name) for name in (target.own, target.peer) if name is not None]
+    series = [
+        [float(getattr(figures, target.figure)) for figures in result.rounds]
+        for result in of_servers
+        if result is not None and result.median() is not None
+    ]
+    if len(series) < len(of_servers):
         return None
-    ratios = [target.figure(a) / target.figure(b) for a, b in zip(own.rounds, other.rounds, strict=True)]
-    return Verdict(target, statistics.median(ratios), min(ratios), max(ratios))
+    values = [a / b for a, b in zip(*series, strict=True)] if target.peer is not None else series[0]
+    return Verdict(target, statistics.median(values), min(values), max(values))

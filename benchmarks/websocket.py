@@ -1,20 +1,22 @@
 """The client's side of RFC 6455, as little of it as a load generator needs.
 
-In: where to connect and payloads to send. Out: an upgraded socket and client frames as bytes. Frames that arrive
-are not parsed here: `deliveries` counts events in the raw bytes.
+In: where to connect and payloads to send. Out: an upgraded socket and client frames as bytes. While time counts,
+frames that arrive are not parsed: `deliveries` counts events in the raw bytes. `messages` is for afterwards.
 """
 
 import base64
 import os
 import re
 import socket
+from collections.abc import Iterator
 
-__all__ = ["HandshakeFailed", "connect", "pongs", "text_frame"]
+__all__ = ["HandshakeFailed", "connect", "exchange", "messages", "pongs", "text_frame", "upgrade"]
 
 # A server's ping with a payload of at most 31 bytes. JSON never looks like it, for it holds no control characters, nor
 # does the length of a text frame: the byte after it is the first of a printable payload.
 _PING = re.compile(rb"\x89([\x00-\x1f])")
 _NO_MASK = bytes(4)
+_TEXT = 0x81
 
 
 class HandshakeFailed(ConnectionError):
@@ -30,11 +32,7 @@ def connect(port: int, path: str, timeout_s: float) -> socket.socket:
     """
     sock = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    key = base64.b64encode(os.urandom(16)).decode()
-    sock.sendall(
-        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
+    sock.sendall(upgrade(port, path))
     head = bytearray()
     while not head.endswith(b"\r\n\r\n"):
         # One byte at a time: what follows the head (socket.io speaks first) stays in the socket.
@@ -49,14 +47,57 @@ def connect(port: int, path: str, timeout_s: float) -> socket.socket:
     return sock
 
 
+def upgrade(port: int, path: str) -> bytes:
+    """Return the request that opens a WebSocket (RFC 6455, 4.1)."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
+def exchange(sock: socket.socket, payload: bytes | None, expect: bytes) -> bytes:
+    """Send a message, or nothing, and return what comes up to and beyond `expect`.
+
+    Raises:
+        HandshakeFailed: the server closed the connection before.
+        OSError: nothing came within the socket's time-out.
+    """
+    if payload is not None:
+        sock.sendall(text_frame(payload))
+    answer = b""
+    while expect not in answer:
+        read = sock.recv(65536)
+        if not read:
+            raise HandshakeFailed(f"closed after {answer[:200]!r}, expected {expect!r}")
+        answer += read
+    return answer
+
+
 def text_frame(payload: bytes) -> bytes:
     """Return `payload` as one text frame of a client, masked with zero (RFC 6455, 5.3), so that it stays readable."""
-    return _frame(0x81, payload)
+    return _frame(_TEXT, payload)
 
 
 def pongs(chunk: bytes) -> bytes:
     """Return the pongs that answer all pings in `chunk`, or nothing."""
     return b"".join(_frame(0x8A, chunk[ping.end() : ping.end() + ping.group(1)[0]]) for ping in _PING.finditer(chunk))
+
+
+def messages(received: bytes | bytearray) -> Iterator[bytes]:
+    """Yield the payloads of the whole text frames in what was received, from a server that sends no fragments."""
+    at, end = 0, len(received)
+    while at + 4 <= end:
+        size, start = received[at + 1], at + 2
+        if size == 126:
+            size, start = int.from_bytes(received[start : start + 2], "big"), start + 2
+        elif size == 127:
+            size, start = int.from_bytes(received[start : start + 8], "big"), start + 8
+        if start + size > end:
+            return
+        if received[at] == _TEXT:
+            yield bytes(received[start : start + size])
+        at = start + size
 
 
 def _frame(first: int, payload: bytes) -> bytes:

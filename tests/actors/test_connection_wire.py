@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from actors.batch import Batch
+from actors.connection import Connection
 from actors.errors import CloseCode
 from actors.messages import Close, Drain, Publish
 from actors.outbox import Outbox
@@ -14,6 +16,7 @@ from actors.ports import ConnectionLimits
 
 from .client import Client, Hall
 from .fake_clock import settled
+from .house import fail_once
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 ROOM = "team:1"
@@ -222,6 +225,182 @@ async def test_many_large_histories_do_not_make_a_client_slow(hall: Hall) -> Non
         await settled()
     assert client.wire.closed is None
     assert {number for number in range(20) if len(client.offsets(f"team:{number}")) == 300} == set(range(20))
+
+
+# --- a client that lags
+
+
+async def report(hall: Hall, first: int, last: int, key: str | None = None) -> None:
+    """Publish progress, each value in a turn of its own where the client could be written to."""
+    for current in range(first, last + 1):
+        hall.house.source.tell(Publish(rooms=(ROOM,), kind="progress", data={"current": current}, key=key))
+        if current % 100 == 0:
+            await settled()
+    await settled()
+
+
+def progress_of(client: Client) -> list[int]:
+    return [message["data"]["current"] for message in client.wire.of("event") if message["kind"] == "progress"]
+
+
+def skipped(client: Client) -> list[tuple[int, int, str]]:
+    return client.wire.chains[ROOM].skipped
+
+
+async def test_who_keeps_up_gets_every_value(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    await report(hall, 1, 300)
+    assert progress_of(client) == list(range(1, 301))
+    assert skipped(client) == []
+
+
+async def test_a_burst_that_the_socket_had_no_chance_to_take_is_not_the_clients_fault(hall: Hall) -> None:
+    """It is paused, and nobody has looked whether it is stuck."""
+    client = await in_the_room(hall)
+    client.wire.paused, client.wire.stuck = True, False
+    await report(hall, 1, 50)
+    client.wire.go_on()
+    await settled()
+    assert progress_of(client) == list(range(1, 51))
+
+
+async def test_who_lags_gets_the_newest_value_when_it_reads_again(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    await report(hall, 1, 300)
+    client.wire.go_on()
+    await settled()
+    assert progress_of(client) == [300]
+    assert skipped(client) == [(1, 299, "conflated")]
+    await report(hall, 301, 303)
+    assert progress_of(client) == [300, 301, 302, 303]
+
+
+async def test_a_client_that_lags_behind_20_000_values_costs_its_bound_and_misses_nothing_that_counts(
+    hall: Hall,
+) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    largest = 0
+    for turn in range(20):
+        if turn in (5, 10):
+            hall.house.source.tell(Publish(rooms=(ROOM,), kind="session", data={"status": "started"}))
+            hall.house.source.tell(
+                Publish(rooms=(ROOM,), kind="alert", data={"severity": "critical", "title": str(turn)})
+            )
+        for current in range(1000):
+            data = {"current": turn * 1000 + current}
+            hall.house.source.tell(Publish(rooms=(ROOM,), kind="progress", data=data, key=f"k{current % 3}"))
+        await settled()
+        largest = max(largest, client.state.outbox.size)
+    assert largest <= OUTBOX_BYTES * 2
+    assert client.wire.closed is None
+    client.wire.go_on()
+    await settled()
+    kinds = [message["kind"] for message in client.wire.of("event") if message["kind"] != "progress"]
+    assert kinds == ["session", "alert", "session", "alert"]
+    assert sorted(progress_of(client))[-3:] == [19_997, 19_998, 19_999]
+    assert client.wire.chains[ROOM].position == 20_004
+    assert {reason for _, _, reason in skipped(client)} == {"conflated"}
+
+
+async def test_what_must_be_kept_closes_a_client_that_lags_too_far(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    for _ in range(100):
+        hall.house.source.tell(
+            Publish(rooms=(ROOM,), kind="notification", data={"level": "info", "message": "m" * 300})
+        )
+        await report(hall, 1, 10)
+    assert client.wire.closed == (CloseCode.SLOW_CONSUMER, "slow_consumer")
+
+
+async def test_who_lags_in_one_room_gets_the_others_in_order(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    await client.subscribe("team:2")
+    client.wire.paused = True
+    for number in range(50):
+        hall.house.source.tell(Publish(rooms=(ROOM,), kind="progress", data={"current": number}))
+        hall.house.source.tell(Publish(rooms=("team:2",), kind="app.thing", data={}))
+    await settled()
+    client.wire.go_on()
+    await settled()
+    assert client.offsets(ROOM) == [50]
+    assert client.offsets("team:2") == list(range(1, 51))
+
+
+async def test_an_ephemeral_event_is_dropped_for_who_lags_and_for_nobody_else(hall: Hall) -> None:
+    slow, quick = await in_the_room(hall), await in_the_room(hall)
+    slow.wire.paused = True
+    for delivery in ("ephemeral", "keep", "ephemeral"):
+        hall.house.source.tell(Publish(rooms=(ROOM,), kind="app.thing", data={}, delivery=delivery))
+    await settled()
+    slow.wire.go_on()
+    await settled()
+    assert (slow.offsets(ROOM), quick.offsets(ROOM)) == ([2], [1, 2, 3])
+    assert slow.wire.chains[ROOM].position == 3
+
+
+async def test_a_client_that_has_only_a_marker_to_come_is_told_it_and_keeps_up(hall: Hall) -> None:
+    """Else it would not know its position, and would lose values though it reads."""
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    hall.house.source.tell(Publish(rooms=(ROOM,), kind="app.thing", data={}, delivery="ephemeral"))
+    await settled()
+    client.wire.go_on()
+    await settled()
+    assert skipped(client) == [(1, 1, "conflated")]
+    await report(hall, 1, 3)
+    assert progress_of(client) == [1, 2, 3]
+
+
+async def test_who_unsubscribes_while_it_lags_hears_no_more_of_the_room(hall: Hall) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    await report(hall, 1, 10)
+    client.say("unsubscribe", id="u", room=ROOM)
+    client.say("subscribe", id="s", room=ROOM)
+    await settled()
+    await report(hall, 11, 12)
+    client.wire.go_on()
+    await settled()
+    told = [message["type"] for message in client.wire.told]
+    assert told[told.index("unsubscribed") :] == ["unsubscribed", "subscribed", "skipped", "event"]
+    assert progress_of(client) == [12]
+
+
+async def test_a_connection_that_fails_while_its_client_lags_goes_on_where_it_was(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await in_the_room(hall)
+    client.wire.paused = True
+    await report(hall, 1, 10)
+    fail_once(monkeypatch, Connection, Batch)
+    await report(hall, 11, 20)
+    client.wire.go_on()
+    await settled()
+    await report(hall, 21, 21)
+    assert progress_of(client)[-1] == 21
+    assert client.wire.chains[ROOM].position == 21
+
+
+async def test_a_client_that_reads_slowly_gets_everything_in_pieces(hall: Hall) -> None:
+    """About as much as the socket takes at a time; what waits longer gives way meanwhile."""
+    client = await in_the_room(hall)
+    client.wire.fills_up, client.wire.room = True, 500
+    for turn in range(60):
+        await publish(hall, 1, size=100)
+        await report(hall, turn, turn)
+        client.wire.go_on()
+        await settled()
+    assert max(len(write) for write in client.wire.writes) <= 4
+    client.wire.fills_up, client.wire.room = False, 1 << 62
+    client.wire.go_on()
+    await settled()
+    things = [message["offset"] for message in client.wire.of("event") if message["kind"] == "app.thing"]
+    assert things == list(range(1, 121, 2))
+    assert progress_of(client)[-1] == 59
+    assert client.wire.chains[ROOM].position == 120
 
 
 async def test_draining_tells_the_client_when_to_come_back_and_closes(hall: Hall) -> None:

@@ -12,7 +12,7 @@ from actors.batch import Batch
 from actors.events import Event
 from actors.history import History
 
-from .making import TIME_MS, an_event, events
+from .making import TIME_MS, an_event, events, progress
 
 
 def a_history(held: list[Event], *, most: int = 1000, age_s: float = 600.0) -> History:
@@ -156,6 +156,164 @@ def test_events_are_counted_by_kind() -> None:
     assert history.count_after(1, 0, frozenset({"alert"})) == 1
     assert history.count_after(0, 0, frozenset({"session"})) == 0
     assert history.count_after(3, 0, None) == 0
+
+
+# --- what outlives the bound
+
+
+def test_the_last_value_of_each_key_is_kept_when_it_is_old() -> None:
+    history = a_history([progress(1, "a"), progress(2, "b"), progress(3, "a"), *events(4, 6)])
+    assert history.drop(5, ()) == [2, 3]
+    assert offsets(history.after(0)) == [2, 3, 6]
+    assert offsets(history.before(None, 2)) == [3, 6]
+    assert offsets(history.before(3, 9)) == [2]
+    assert (history.first_offset, history.gone) == (2, 5)
+
+
+def test_a_kept_value_goes_when_a_newer_one_is_dropped() -> None:
+    history = a_history([progress(1), an_event(2)])
+    assert history.drop(2, ()) == [1]
+    history.add(progress(3))
+    assert history.drop(1, ()) == [3]
+
+
+def test_alerts_that_nobody_acknowledged_are_kept_until_somebody_does() -> None:
+    history = a_history([an_event(1, "alert"), *events(2, 9)])
+    assert history.drop(4, [1]) == [1]
+    assert history.drop(4, [1]) == [1]
+    assert offsets(history.after(0, 300)) == [1, 9]
+    assert history.drop(1, []) == []
+    assert history.first_offset == 0
+
+
+def test_who_makes_up_keys_has_the_value_that_is_the_oldest_forgotten() -> None:
+    history = a_history([progress(offset, f"k{offset}") for offset in range(1, 31)], most=10)
+    assert history.drop(30, ()) == list(range(21, 31))
+
+
+def test_a_history_that_comes_back_from_the_log_keeps_what_it_kept() -> None:
+    kept = [an_event(1, "alert"), progress(3, "a")]
+    history = History("team:1", [*kept, *events(8, 9)], gone=7, lost=7, most=1000, age_s=600.0)
+    assert (len(history), history.first_offset, history.last_offset) == (2, 1, 9)
+    assert history.drop(1, [1]) == [1, 3]
+
+
+def test_what_is_lost_is_what_had_not_given_way_to_a_newer_value() -> None:
+    """A client that is behind by nothing but progress has everything that counts."""
+    history = a_history([progress(offset) for offset in range(1, 10)])
+    history.drop(8, ())
+    assert (history.gone, history.lost) == (8, 0)
+    history.add(an_event(10))
+    history.drop(2, ())
+    assert (history.gone, history.lost) == (10, 10)
+
+
+# --- pages for those who come back
+
+
+def replayed(history: History, after: int, to: int) -> tuple[list[int], dict[int, str]]:
+    """Page through from an offset, without what gave way up to `to`; return the events, and the gaps by offset."""
+    got: list[int] = []
+    gaps: dict[int, str] = {}
+    more = True
+    while more:
+        page, more = history.page(after, to)
+        if page is None:
+            break
+        got += offsets(page)
+        gaps.update(page.gaps)
+        after = page.top
+    return got, gaps
+
+
+def test_whoever_comes_back_gets_the_last_value_of_each_key() -> None:
+    history = a_history([progress(1, "a"), progress(2, "b"), progress(3, "a"), an_event(4), progress(5, "a")])
+    assert replayed(history, 0, 5) == ([2, 4, 5], {2: "conflated", 4: "conflated"})
+    assert history.count_after(0, 5, None) == 3
+    assert history.count_after(0, 5, frozenset({"progress"})) == 2
+
+
+def test_in_a_replay_no_value_gives_way_past_a_session_event() -> None:
+    history = a_history([progress(1), progress(2), an_event(3, "session"), progress(4), progress(5)])
+    assert replayed(history, 0, 5)[0] == [2, 3, 5]
+
+
+def test_values_that_are_to_be_kept_are_all_replayed() -> None:
+    history = a_history([an_event(1, "progress", delivery="keep"), progress(2), progress(3)])
+    assert replayed(history, 0, 3)[0] == [1, 3]
+
+
+def test_what_came_after_the_position_was_asked_for_is_not_conflated() -> None:
+    history = a_history([progress(1), progress(2), progress(3), progress(4)])
+    assert replayed(history, 0, 2) == ([2, 3, 4], {2: "conflated"})
+    assert history.count_after(0, 2, None) == 3
+
+
+def test_without_a_position_nothing_is_conflated() -> None:
+    history = a_history([progress(1), progress(2), progress(3)])
+    assert replayed(history, 0, 0) == ([1, 2, 3], {})
+
+
+def test_ten_thousand_values_behind_is_one_page() -> None:
+    history = a_history([progress(offset, f"k{offset % 3}") for offset in range(1, 10_001)])
+    page, more = history.page(0, 10_000)
+    assert (offsets(page), more) == ([9_998, 9_999, 10_000], False)
+    assert page is not None
+    assert page.gaps == {9_998: "conflated"}
+    assert history.count_after(0, 10_000, None) == 3
+
+
+def test_a_replay_of_many_pages_is_the_same_however_the_room_goes_on() -> None:
+    old = [an_event(n) if n % 3 else progress(n, f"k{n % 2}") for n in range(1, 1001)]
+    history = a_history(old, most=5000)
+    expected, _ = replayed(history, 0, 1000)
+    got, after, more = [], 0, True
+    while more:
+        page, more = history.page(after, 1000)
+        assert page is not None
+        got += offsets(page)
+        after = page.top
+        history.add(progress(history.last_offset + 1, "k0"))
+    assert got[: len(expected)] == expected
+    assert got[len(expected) :] == list(range(1001, history.last_offset)), "what came meanwhile is not conflated"
+
+
+def test_a_gap_over_what_was_lost_is_told_as_expired() -> None:
+    """The greater loss is named, whatever gave way in the same gap."""
+    history = a_history([progress(1), *events(2, 5), progress(6), an_event(7)])
+    history.drop(5, ())
+    assert history.lost == 5
+    assert replayed(history, 0, 7) == ([6, 7], {6: "expired"})
+    assert replayed(history, 5, 7) == ([6, 7], {})
+
+
+def test_events_that_were_not_stored_leave_a_gap_with_a_reason() -> None:
+    history = a_history([an_event(1)])
+    history.add(an_event(2, delivery="ephemeral"))
+    history.add(an_event(3))
+    assert (len(history), history.last_offset) == (2, 3)
+    for to in (0, 3):
+        page, _ = history.page(1, to)
+        assert offsets(page) == [3]
+        assert page is not None
+        assert page.gaps.keys() == {3}
+
+
+def test_few_replays_are_kept_however_many_positions_come_back() -> None:
+    history = a_history([progress(offset) for offset in range(1, 201)])
+    for after in range(200):
+        history.page(after, 200)
+    assert len(history._replays) <= 16
+
+
+def test_a_replay_from_the_same_position_is_made_once_until_something_is_dropped() -> None:
+    history = a_history([progress(1), progress(2), progress(3)])
+    page, _ = history.page(0, 3)
+    history.add(an_event(4))
+    again, more = history.page(0, 3)
+    assert (again is page, more) == (True, True)
+    history.drop(3, ())
+    assert history.page(0, 3)[0] is not page
 
 
 class HistoryModel(RuleBasedStateMachine):

@@ -36,9 +36,17 @@ def alert(offset: int, /, **data: Any) -> Event:
     return an_event(offset, "alert", {"severity": "critical", "title": "disk full", **data})
 
 
-def acknowledged(offset: int, event_id: str) -> Event:
-    made = an_event(offset, "app.thing", {"event_id": event_id, "user": "ann"})
-    return msgspec.structs.replace(made, draft=msgspec.structs.replace(made.draft, kind="alert.acknowledged"))
+def acknowledged(offset: int, event_id: str, user: str = "ann") -> Event:
+    return of_the_router(offset, "alert.acknowledged", event_id=event_id, user=user)
+
+
+def escalated(offset: int, event_id: str) -> Event:
+    return of_the_router(offset, "alert.escalated", event_id=event_id, to="role:admin")
+
+
+def of_the_router(offset: int, kind: str, **data: str) -> Event:
+    made = an_event(offset, "app.thing", data, time_ms=TIME_MS + offset * 1000)
+    return msgspec.structs.replace(made, draft=msgspec.structs.replace(made.draft, kind=kind))
 
 
 def test_a_room_without_events_has_an_empty_state() -> None:
@@ -137,6 +145,66 @@ def test_acknowledging_what_is_not_there_changes_nothing() -> None:
     assert folded(acknowledged(1, "who")).view()["alerts"] == []
 
 
+def test_who_acknowledged_what_and_when_stands_in_the_state() -> None:
+    state = folded(alert(1), acknowledged(2, "e1", "bob"))
+    assert state.view()["acknowledged"] == [
+        {"event_id": "e1", "title": "disk full", "user": "bob", "time": time_text(TIME_MS + 2000)}
+    ]
+
+
+def test_the_last_ten_acknowledgements_are_told_oldest_first() -> None:
+    state = RoomState()
+    for offset in range(1, 31, 2):
+        state.fold(alert(offset))
+        state.fold(acknowledged(offset + 1, f"e{offset}"))
+    assert [each["event_id"] for each in state.view()["acknowledged"]] == [f"e{n}" for n in range(11, 31, 2)]
+
+
+def test_of_a_long_title_the_beginning_is_told_when_it_is_acknowledged() -> None:
+    """What is acknowledged takes no room from what is not."""
+    (only,) = folded(alert(1, title="x" * 5000), acknowledged(2, "e1")).view()["acknowledged"]
+    assert only["title"] == "x" * 200
+
+
+def test_a_second_acknowledgement_of_an_alert_changes_nothing() -> None:
+    once = folded(alert(1), acknowledged(2, "e1", "ann"))
+    twice = folded(alert(1), acknowledged(2, "e1", "ann"), acknowledged(3, "e1", "bob"))
+    assert twice.acknowledged == once.acknowledged
+
+
+def test_an_escalated_alert_stays_and_says_since_when() -> None:
+    (only,) = folded(alert(1), escalated(2, "e1")).view()["alerts"]
+    assert (only["event_id"], only["escalated_at"]) == ("e1", time_text(TIME_MS + 2000))
+
+
+def test_an_alert_cannot_say_that_it_was_escalated() -> None:
+    """A publisher that does would keep it from the admins."""
+    (only,) = folded(alert(1, escalated_at="noon")).view()["alerts"]
+    assert "escalated_at" not in only
+
+
+def test_escalating_what_was_acknowledged_meanwhile_changes_nothing() -> None:
+    assert folded(alert(1), acknowledged(2, "e1"), escalated(3, "e1")).view()["alerts"] == []
+
+
+def test_an_alert_that_comes_again_under_its_id_takes_the_place_of_the_first() -> None:
+    state = folded(alert(1), escalated(2, "e1"), alert(3, event_id="x"))
+    again = an_event(4, "alert", {"severity": "critical", "title": "again"}, event_id="e1")
+    state.fold(again)
+    assert [(each["event_id"], each["offset"], "escalated_at" in each) for each in state.view()["alerts"]] == [
+        ("e1", 4, False),
+        ("e3", 3, False),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["progress", "system", "notification", "app.thing"])
+def test_an_ephemeral_event_changes_nothing(kind: str) -> None:
+    """It is not stored: after a restart nobody could know of it."""
+    before = folded(an_event(1), progress(2, 5))
+    after = folded(an_event(1), progress(2, 5), an_event(3, kind, delivery="ephemeral", time_ms=TIME_MS + 9000))
+    assert after == before
+
+
 def test_a_view_does_not_change_with_the_state() -> None:
     state = folded(progress(1, 1), alert(2))
     view = state.view()
@@ -162,6 +230,7 @@ STEPS = st.lists(
         st.tuples(st.just("progress"), st.sampled_from(["a", "b"])),
         st.tuples(st.just("alert"), st.just("")),
         st.tuples(st.just("ack"), st.integers(1, 12).map(lambda n: f"e{n}")),
+        st.tuples(st.just("escalated"), st.integers(1, 12).map(lambda n: f"e{n}")),
         st.tuples(st.just("app.thing"), st.just("")),
     ),
     max_size=12,
@@ -175,6 +244,8 @@ def step(offset: int, kind: str, detail: str) -> Event:
         return progress(offset, offset, detail)
     if kind == "alert":
         return alert(offset)
+    if kind == "escalated":
+        return escalated(offset, detail)
     return acknowledged(offset, detail) if kind == "ack" else an_event(offset)
 
 

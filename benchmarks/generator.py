@@ -1,0 +1,84 @@
+"""The frame of every load generator, a process of its own: `python -m benchmarks.NAME REQUEST`.
+
+In: a request as JSON (server, load, settings). Out: one line of JSON, the figures of one measurement or why it is
+invalid.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from .benchmark import Settings, Shares
+from .processes import Server
+
+__all__ = ["Invalid", "Request", "Span", "answer"]
+
+
+class Invalid(Exception):
+    """The measurement is worth nothing: something is missing, or came twice, or out of order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to measure."""
+
+    server: Server
+    dialect: str
+    load: str
+    settings: Settings
+
+    @property
+    def warm_up_s(self) -> float:
+        """How long the load is applied before it counts."""
+        return min(1.0, self.settings.seconds)
+
+
+class Span:
+    """Time, and CPU time of the server and of this process, from creation to `end`.
+
+    Args:
+        pid: The server's process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.server_s = self.own_s = self.elapsed_s = 0.0
+        self._server_before, self._own_before = _process_cpu_s(pid), time.process_time()
+        self.started = time.monotonic()
+
+    def end(self, at: float | None = None) -> None:
+        """Stop the clock, which may have stopped before (`at`, as `time.monotonic` tells it)."""
+        self.elapsed_s = (time.monotonic() if at is None else at) - self.started
+        self.server_s = _process_cpu_s(self._pid) - self._server_before
+        self.own_s = time.process_time() - self._own_before
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return the fields of `Shares`."""
+        return {
+            "server_cpu_percent": 100 * self.server_s / self.elapsed_s,
+            "generator_cpu_percent": 100 * self.own_s / self.elapsed_s,
+        }
+
+
+def answer(measure: Callable[[Request], Shares]) -> None:
+    """Measure as told on the command line and print the figures, or `{"invalid": why}`."""
+    request = msgspec.json.decode(sys.argv[1], type=Request)
+    outcome: Shares | dict[str, str]
+    try:
+        outcome = measure(request)
+    except (Invalid, OSError) as problem:
+        outcome = {"invalid": f"{problem}"}
+    print(msgspec.json.encode(outcome).decode())
+
+
+def _process_cpu_s(pid: int) -> float:
+    """Return the user and system time of a process, all threads, in steps of a clock tick (proc_pid_stat(5))."""
+    # The name in parentheses may hold spaces.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
