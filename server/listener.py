@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import socket
+import sys
 from functools import partial
 
 import structlog
@@ -38,6 +40,17 @@ __all__ = ["Listener"]
 
 log = structlog.get_logger("postroom.listener")
 
+if sys.platform == "win32":
+    _FIONREAD: int | None = None
+else:
+    import fcntl
+    import termios
+
+    _FIONREAD = termios.FIONREAD
+
+_BACKLOG = 65_535
+"""Connections that the kernel may hold for us; it has a bound of its own below this (`net.core.somaxconn`)."""
+_OLDEST_LOOKED_AT = 8
 _CLOSE_TIMEOUT_S = 5.0
 _DRAIN_SPREAD_MS = 10_000
 
@@ -99,7 +112,7 @@ class Listener:
             max_size=settings.message_bytes,
             write_limit=WRITE_LIMIT,
             create_connection=self._connection_class(),
-            backlog=4096,
+            backlog=_BACKLOG,
         )
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -114,13 +127,23 @@ class Listener:
                 super().connection_made(transport)
                 listener._handshakes[self] = None
                 if len(listener._handshakes) > listener._settings.max_handshakes:
-                    next(iter(listener._handshakes)).cut()  # the oldest: a newcomer must get in past those that dawdle
+                    listener._cut_dawdler()
 
             def connection_lost(self, exc: Exception | None) -> None:
                 listener._handshakes.pop(self, None)
                 super().connection_lost(exc)
 
         return Guarded
+
+    def _cut_dawdler(self) -> None:
+        """Cut the oldest client that is waited for, so that a newcomer gets in past those that dawdle.
+
+        Whose request has come waits for us: when thousands come back at once nobody dawdles, and all are let in.
+        """
+        for connection in itertools.islice(self._handshakes, _OLDEST_LOOKED_AT):
+            if connection.request is None and not _has_come(connection.transport.get_extra_info("socket")):
+                connection.cut()
+                return
 
     async def _handle(self, connection: ServerConnection) -> None:
         """Serve one client until its socket is gone."""
@@ -232,3 +255,13 @@ class Listener:
         await self._server.wait_closed()
         if self._heartbeat is not None:
             self._heartbeat.stop()
+
+
+def _has_come(sock: socket.socket | None) -> bool:
+    """Tell whether bytes wait in the kernel; False where the platform does not say."""
+    if _FIONREAD is None or sock is None:
+        return False
+    try:
+        return any(fcntl.ioctl(sock.fileno(), _FIONREAD, bytes(4)))
+    except (OSError, ValueError):
+        return False

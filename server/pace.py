@@ -16,6 +16,8 @@ FIRST_PING = 2 * 1024
 """Bytes that a client was written before it is pinged for this, and costs memory."""
 
 _FIRST_WINDOW = 2 * 1024
+_READ_AHEAD = 8 * 1024
+"""What a client's library may read at once whatever its program does: until then no answer says that it is quick."""
 _SMALL_WINDOW = 16 * 1024
 """Below this a window that is not needed does not shrink."""
 _UNMEASURED_WINDOW = 128 * 1024
@@ -57,6 +59,7 @@ class Pace:
     """
 
     __slots__ = (
+        "_answered_at",
         "_asked",
         "_counted",
         "_doubling_s",
@@ -65,8 +68,9 @@ class Pace:
         "_known",
         "_late_up_to",
         "_longest_s",
-        "_mark",
+        "_marks",
         "_number",
+        "_proven",
         "_rate",
         "_rate_at",
         "_read",
@@ -95,6 +99,9 @@ class Pace:
         """Bytes/s of a slow client; 0: it is not."""
         self._read = 0
         """Bytes in all that the client's library has read for certain."""
+        self._proven = 0
+        """Bytes in all that were read before a ping was sent which was answered: more than what one read takes in."""
+        self._answered_at = 0.0
         self._asked: list[tuple[int, int, float]] = []
         """Of each ping that is not answered: its number, the bytes before it, and when it was sent."""
         self._number = 0
@@ -113,8 +120,8 @@ class Pace:
         """When the next turn of a slow client that waits for that is."""
         self._counted = 0
         """Bytes in all that are counted in `_free_at`."""
-        self._mark = (0, 0.0)
-        """Bytes read, and when, as the last late pong came."""
+        self._marks: list[tuple[int, float]] = []
+        """Bytes read, and when, as the last late pong came and each time that the rate has grown since."""
         self._longest_s = 0.0
 
     @property
@@ -140,7 +147,7 @@ class Pace:
         """
         if not self._known:
             return 0.0
-        if self._read < _YOUNG_BYTES and not self._longest_s:
+        if self._proven < _YOUNG_BYTES and not self._longest_s:
             return _YOUNG_PATIENCE_S
         return min(3 * self._longest_s, _MOST_PATIENCE_S)
 
@@ -164,7 +171,7 @@ class Pace:
     def vouch(self, written: int) -> None:
         """Take everything as read, without a ping."""
         self._window = max(self._window, _UNMEASURED_WINDOW)
-        self._read = written
+        self._read = self._proven = written
         self.limit = written + self._window
         self.ask_at = written + self._window // 2
 
@@ -191,6 +198,9 @@ class Pace:
         _, before, at = self._asked[place]
         del self._asked[: place + 1]
         read, self._read = self._read, before
+        if at > self._answered_at:
+            self._proven = read
+        self._answered_at = now
         self._known = True
         self._note(now - at, now)
         if self.late:
@@ -221,6 +231,8 @@ class Pace:
 
     def _resize(self, held: bool, since: int) -> None:
         """Fit the window to what is written in the time of one answer, `since` bytes, four times over."""
+        if self._read < _READ_AHEAD:
+            return
         if held or since * 4 > self._window:
             self._window = min(2 * self._window, UNLIMITED)
             self._grown = self._number
@@ -234,8 +246,9 @@ class Pace:
         what was read before that is `read`: so between two of them the rate is exact.
         """
         if self._rate:
-            read_then, then = self._mark
-            self._rate = max(_CAUTION * (read - read_then) / (now - then), self._rate / 8)
+            # It may have had nothing to read at times since any of the marks: the highest is nearest to what it can.
+            seen = max((read - read_then) / (now - then) for read_then, then in self._marks)
+            self._rate = max(_CAUTION * seen, self._rate / 8)
             self._doubling_s = min(max(10 * delay_s, _DOUBLING_S[0]), _DOUBLING_S[1])
         else:
             self._rate = (self._read - read) / delay_s / 4
@@ -243,7 +256,7 @@ class Pace:
             self._free_at, self._counted, self.limit = now, written, written
         self._rate = max(self._rate, _LEAST_RATE)
         self._rate_at = now
-        self._mark = (read, now)
+        self._marks = [(read, now)]
         self._longest_s = delay_s
 
     def _grow(self, now: float) -> None:
@@ -251,7 +264,7 @@ class Pace:
         while self._rate and now >= self._rate_at + self._doubling_s:
             self._rate *= 2
             self._rate_at += self._doubling_s
-            self._mark = (self._read, now)  # until here it may have had nothing to read at times
+            self._marks.append((self._read, now))
             self._doubling_s = max(self._doubling_s / 2, _FASTEST_DOUBLING_S)
             if self._rate >= _FAST_RATE:
                 self._rate = self._longest_s = 0.0

@@ -61,8 +61,8 @@ class GuardedConnection(MeasuredConnection):
     """Bytes that may join the write buffer while it is full, as answers to control frames, before the client is cut."""
     close_s: float = 30.0
     """Seconds that a client may take to read what waits for it and a close after it, before it is cut."""
-    checks = TokenBucket(per_s=500.0, burst=500.0, now=0.0)
-    """How often clients that keep up are asked whether they still do, all of them together: an answer costs 10 us."""
+    checks = TokenBucket(per_s=200.0, burst=500.0, now=0.0)
+    """How often clients that keep up are asked whether they still do, all of them together: each costs some 30 us."""
     wire: Wire | None = None
     heard = True
     """Whether anything came in since the last ping."""
