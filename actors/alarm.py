@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -110,7 +111,9 @@ class Alarm:
             "offset": due.offset,
             "time": alert["time"],
         }
-        return self._event(f"{self._room}/{due.event_id}@{due.offset}{ESCALATION}", "alert", data)
+        # A digest, because any text that joins the two could be made by another room and another id.
+        whose = hashlib.blake2s(msgspec.json.encode([self._room, due.event_id]), digest_size=12).hexdigest()
+        return self._event(f"{whose}@{due.offset}{ESCALATION}", "alert", data)
 
     def _event(self, event_id: str, kind: str, data: Mapping[str, object]) -> Draft:
         return Draft(

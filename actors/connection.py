@@ -307,8 +307,8 @@ class Connection(LoopActor):
             self._send(replies.Revoked(room=room, reason=refusal.code))
         for joined in greeting.joined.values():
             self._streams.begin(joined)
-        for batch in greeting.held:
-            self._deliver(batch)
+        for room in greeting.behind:
+            self._streams.catch_up(room)
         self._obey_waiting()
         self._deadlines.token(state.identity)
         log.info(
@@ -433,7 +433,7 @@ class Connection(LoopActor):
     @handles(Batch)
     def _deliver(self, batch: Batch) -> None:
         if self._greeting is not None:
-            self._greeting.held.append(batch)
+            self._greeting.behind.add(batch.room)
         else:
             self._streams.deliver(batch)
 

@@ -16,7 +16,7 @@ from .errors import ErrorCode, LogUnavailable, Refusal
 from .ledger import Ledger
 from .log import EventLog, RoomRecord
 from .mailbox import Exit, Mailbox
-from .messages import ChildExited, Detach, StartChild, Sweep
+from .messages import Append, ChildExited, Committed, Detach, StartChild, Sweep
 from .room import Room, RoomLimits, RoomPorts
 from .unavailable import refuse
 
@@ -96,11 +96,19 @@ class RoomDirectory:
         self._log_unavailable(name, reason)
         page = self._ports.ledger.page(name)
         refusal = Refusal(ErrorCode.JOURNAL_UNAVAILABLE, str(reason), retry_after_ms=round(_AGAIN_S * 1000))
+        kept = []
         for envelope in mailbox.take(len(mailbox)):
             if isinstance(envelope.message, Detach):
                 page.pop(envelope.message.connection, None)
+            elif isinstance(envelope.message, Committed):  # its receipt takes the room to write
+                kept.append(envelope)
             refuse(envelope.message, refusal)
-        if page:
+        mailbox.put_back(kept)
+        failed = mailbox.last_exit
+        if failed is not None and not isinstance(failed.message, Append | Committed):
+            refuse(failed.message, refusal)
+            mailbox.last_exit = failed = None
+        if page or kept or failed is not None:  # whether that event was taken only the log can tell
             self._clock.call_later(_AGAIN_S, lambda: self._start(name, mailbox))
         else:
             self._ports.ledger.forget(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from . import commands, replies
-from .batch import Batch
 from .desk import Desk
 from .errors import ErrorCode, Refusal
 from .identity import Identity
@@ -38,8 +37,8 @@ class Greeting:
     def __init__(self, hello: commands.Hello, identity: Identity, desk: Desk, most_rooms: int) -> None:
         self._hello = hello
         self._identity = identity
-        self.held: list[Batch] = []
-        """Events of rooms that have let the connection in, for after the welcome."""
+        self.behind: set[str] = set()
+        """Rooms that have let the connection in and had events since: the welcome comes first, then their history."""
         own = identity.own_rooms
         resumed = [room for room in hello.resume if room not in own]
         self._answers: dict[str, Joined | Refused | None] = dict.fromkeys((*own, *resumed))

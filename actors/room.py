@@ -125,7 +125,8 @@ class Room(LoopActor):
         self._alarm = Alarm(name, self._state, ports.clock, mailbox, after_s=limits.escalate_after_s)
         self._watched = name in ports.log.watched()
         """Whether the log may have this room opened at the next start."""
-        self._in_flight = 0
+        self._in_flight: set[int] = set()
+        """Identities of the appends that this actor has handed to the log and not heard of yet."""
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
         self._audience = Audience(name, mailbox, self._epoch, self._history, ports.ledger.page(name))
@@ -203,12 +204,12 @@ class Room(LoopActor):
         self._commit(message)
 
     def _commit(self, append: Append) -> None:
-        self._in_flight += 1
+        self._in_flight.add(id(append))
         self._log.append(self._name, append, self.mailbox)
 
     @handles(Committed)
     def _committed(self, message: Committed) -> None:
-        self._in_flight = max(0, self._in_flight - 1)  # it may be one that the actor before this one appended
+        self._in_flight.discard(id(message.append))
         if message.event.offset > self._top:  # else it was read from the log after a failure
             event = message.event
             self._top = event.offset
@@ -230,7 +231,7 @@ class Room(LoopActor):
 
     @handles(AppendFailed)
     def _append_failed(self, message: AppendFailed) -> None:
-        self._in_flight = max(0, self._in_flight - 1)
+        self._in_flight.discard(id(message.append))
         self._acceptance.judge_by_state()
         self._refuse(message.append, message.refusal)
 
@@ -368,7 +369,7 @@ class Room(LoopActor):
 
     def _retire_if_idle(self) -> None:
         idle_s = self._ports.clock.monotonic() - self._quiet_since
-        if len(self._audience) or self._in_flight > 0 or self._alarm.waiting:
+        if len(self._audience) or self._in_flight or self._alarm.waiting:
             return
         if self._top and idle_s < self._ports.limits.idle_s:  # where nothing ever happened there is nothing to keep
             return

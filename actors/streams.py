@@ -74,6 +74,12 @@ class Streams:
         self._repaired[room] = {"from": self._repairing.pop(room), "to": subscription.cursor}
         return True
 
+    def catch_up(self, room: str) -> None:
+        """Have the room go on from the cursor: it has sent events that were not taken."""
+        subscription = self._subscriptions.get(room)
+        if subscription is not None and not subscription.reattaching:
+            self._reattach(subscription)
+
     def go_on(self) -> None:
         """Ask for the next old events of every room that has some; call it when the client has taken the last ones."""
         if self._behind and self._state.welcomed:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import Refusal
-from .messages import Acknowledge, Append, Query, Refused, Subscribe
+from .messages import Acknowledge, Append, AppendFailed, Query, Refused, Subscribe
 
 __all__ = ["refuse"]
 
@@ -22,6 +22,10 @@ def _to_publisher(message: Append | Acknowledge, refusal: Refusal) -> None:
     message.reply_to.tell(Refused(message.tag, refusal))
 
 
+def _to_failed(message: AppendFailed, refusal: Refusal) -> None:
+    _to_publisher(message.append, message.refusal)
+
+
 def _to_subscriber(message: Subscribe, refusal: Refusal) -> None:
     message.mailbox.tell(Refused(message.tag, refusal))
 
@@ -32,6 +36,7 @@ def _to_asker(message: Query, refusal: Refusal) -> None:
 
 _ANSWERS: dict[type, Callable[[Any, Refusal], None]] = {
     Append: _to_publisher,
+    AppendFailed: _to_failed,
     Acknowledge: _to_publisher,
     Subscribe: _to_subscriber,
     Query: _to_asker,

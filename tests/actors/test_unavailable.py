@@ -11,7 +11,7 @@ from actors import commands
 from actors.errors import ErrorCode, LogUnavailable
 from actors.identity import Identity
 from actors.log import MemoryLog, RoomRecord
-from actors.messages import Acknowledge, Detach, Joined, Published, Query, Refused
+from actors.messages import Acknowledge, Append, Detach, Joined, Published, Query, Refused
 from actors.room import Room, RoomLimits
 
 from .client import Hall
@@ -174,3 +174,38 @@ async def test_a_room_of_the_hello_that_cannot_be_read_does_not_keep_the_client_
     assert client.wire.of("welcome")[0]["rooms"] == {}
     revoked = {(message["room"], message["reason"]) for message in client.wire.of("revoked")}
     assert (ROOM, "journal_unavailable") in revoked
+
+
+async def test_an_event_that_was_committed_as_the_room_failed_gets_its_receipt_when_the_log_can_be_read(
+    house: House, log: ClosedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody is in the room: the publisher waits."""
+    log.closed = False
+    await house.append(ROOM)
+    fail_once(monkeypatch, Room, Query)
+    ear = Ear()
+    house.put(ROOM, ear, event_id="x")
+    house.directory.room(ROOM).tell(Query(commands.State(room=ROOM), ADMIN, Ear()))
+    log.closed = True
+    await house.clock.advance(10.0)
+    assert ear.heard == []
+    log.closed = False
+    await house.clock.advance(1.0)
+    assert ear.only(Published).receipt.offset == 2
+
+
+async def test_the_event_on_which_the_room_failed_is_answered_when_the_log_can_be_read(
+    house: House, log: ClosedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.closed = False
+    await house.append(ROOM)
+    fail_once(monkeypatch, Room, Append)
+    ear = Ear()
+    log.closed = True
+    house.put(ROOM, ear, event_id="x")
+    await house.clock.advance(10.0)
+    log.closed = False
+    await house.clock.advance(1.0)
+    assert ear.only(Refused).refusal.code is ErrorCode.INTERNAL
+    await house.clock.advance(100.0)
+    assert len(house.directory) == 0
