@@ -21,7 +21,7 @@ class Begun(msgspec.Struct, frozen=True):
     names: frozenset[str]
     watched: frozenset[str]
     anew: bool
-    """Whether it is another journal than before: every room that is open has lost its history."""
+    """Whether it is another journal than before, or a copy of it: every room that is open has to be opened again."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

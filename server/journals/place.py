@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from . import schema
 from .faults import JournalError
+from .lock import Lock, identity, sync
 
 __all__ = ["Found", "Place"]
 
@@ -32,10 +32,9 @@ class Place:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.realpath(path))
-        self._lock: int | None = None
+        self.lock = Lock(self._beside(".lock"))
         self._known: dict[Path, tuple[int, int]] = {}
         """The journal and its write-ahead log, as device and inode."""
-        self._used_before = False
 
     def prepare(self) -> None:
         """Make the folder and take the lock, which is held until `leave`.
@@ -54,7 +53,7 @@ class Place:
             raise JournalError(f"it is a folder: name a file in it, like --journal {path / 'journal.db'}")
         if path.exists() and not path.is_file():
             raise JournalError("it is no regular file: choose another path with --journal")
-        self._take_lock()
+        self.lock.take()
 
     def find(self) -> Found:
         """Look at what stands at the path without changing it.
@@ -73,7 +72,7 @@ class Place:
             wal = self._beside("-wal")
             return "garbage" if wal.exists() and wal.stat().st_size else "nothing"
         if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
-            if not self._used_before:
+            if not self.lock.used_before:
                 raise JournalError("it is no journal of Postroom's: choose another path with --journal")
             return "garbage"
         version, application = struct.unpack_from(">I4xI", header, 60)
@@ -90,7 +89,7 @@ class Place:
 
     def remember(self) -> None:
         """Take what stands at the path now for the open journal."""
-        self._known = {path: _identity(path.stat()) for path in (self.path, self._beside("-wal"))}
+        self._known = {path: identity(path.stat()) for path in (self.path, self._beside("-wal"))}
 
     def taken_away(self) -> bool:
         """Tell whether the open journal, or its write-ahead log, has been deleted.
@@ -99,13 +98,13 @@ class Place:
             JournalError: Something else stands in its place.
         """
         missing = False
-        for path, identity in self._known.items():
+        for path, known in self._known.items():
             try:
-                found = _identity(os.stat(path))
+                found = identity(os.stat(path))
             except (FileNotFoundError, NotADirectoryError):
                 missing = True
             else:
-                if found != identity:
+                if found != known:
                     raise JournalError(
                         f"another file was put in the place of {path.name}: move it away, and the journal is put back"
                     )
@@ -118,15 +117,15 @@ class Place:
             JournalError: Something else stands there, or another router has begun a journal there.
             OSError: The system refuses.
         """
-        self._take_lock()
-        _sync(copy)
+        self.lock.take()
+        sync(copy)
         if self.path.exists():
             self.taken_away()  # raises if it is not ours
             os.replace(copy, self.path)
         else:
             os.link(copy, self.path)  # unlike a rename it fails where something has come to stand there
             copy.unlink()
-        _sync(self.path.parent)
+        sync(self.path.parent)
 
     def clear_companions(self) -> None:
         """Remove the write-ahead log of a journal that was replaced by a copy of all it held."""
@@ -155,54 +154,7 @@ class Place:
 
     def leave(self) -> None:
         """Let go of the lock."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self.lock.leave()
 
     def _beside(self, ending: str) -> Path:
         return self.path.with_name(self.path.name + ending)
-
-    def _take_lock(self) -> None:
-        path = self._beside(".lock")
-        if self._lock is not None:
-            with contextlib.suppress(FileNotFoundError):
-                if _identity(os.stat(path)) == _identity(os.fstat(self._lock)):
-                    return
-            self.leave()  # it was deleted: what is locked is no name any more
-        else:
-            self._used_before = path.exists()
-        lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            _lock_file(lock)
-        except BlockingIOError:
-            holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
-            os.close(lock)
-            raise JournalError(
-                f"it is in use by another router (process {holder}): stop it, or give this one another file with "
-                "--journal"
-            ) from None
-        except BaseException:
-            os.close(lock)
-            raise
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        self._lock = lock
-
-
-def _lock_file(descriptor: int) -> None:
-    if sys.platform != "win32":
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

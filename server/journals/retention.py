@@ -1,7 +1,8 @@
 """Retention: how large a journal may grow. Its pages in; out which rooms to trim or forget next, a little at a time.
 
 Only rooms that nobody has open are touched, the least recently used first. What their snapshots cover is trimmed, all
-but unacknowledged alerts; when that is not enough, rooms are forgotten in which nothing waits for anybody.
+but unacknowledged alerts; when that is not enough, rooms are forgotten in which nothing waits for anybody. What was set
+aside because it is damaged may be somebody's last copy: it is dropped when there is nothing else to drop.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ _COLUMNS = (
 )
 _TO_TRIM = "AND r.gone < s.offset AND s.alerts IS NOT NULL AND instr(r.name, ' ') = 0 "
 # An alert that no snapshot knows of yet makes its room watched.
-_TO_FORGET = "AND NOT r.watched AND (s.room IS NULL OR s.alerts = '[]') "
+_TO_FORGET = "AND NOT r.watched AND (s.room IS NULL OR s.alerts = '[]') AND instr(r.name, ' ') = 0 "
 _OLDEST = f"ORDER BY r.used_ms LIMIT {_CANDIDATES}"
 _THESE = "AND r.id IN (SELECT value FROM json_each(?)) ORDER BY r.used_ms"
+_OLDEST_ASIDE = "SELECT id, name FROM rooms WHERE instr(name, ' ') > 0 ORDER BY used_ms, id LIMIT 1"
 
 
 class Trimmed(msgspec.Struct):
@@ -60,6 +62,8 @@ class Excess(NamedTuple):
     forget: list[RoomRow]
     damaged: list[RoomRow]
     """Rooms whose rows are not as they were written."""
+    aside: tuple[int, str] | None = None
+    """A room that was set aside, with the name that it has now."""
 
 
 class Retention:
@@ -75,6 +79,8 @@ class Retention:
         self._trimmed: Trimmed | None = None
         """What was dropped so far; None: the journal is not too large."""
         self._candidates: deque[int] = deque()
+        self._what = _TO_TRIM
+        """What the candidates are for."""
 
     @property
     def active(self) -> bool:
@@ -100,11 +106,17 @@ class Retention:
         if self._trimmed is None:
             return None
         closed = msgspec.json.encode(list(opened)).decode()
+        rows = self._choose(db, closed)
         for what in (_TO_TRIM, _TO_FORGET):
-            rows = self._choose(db, what, closed)
             if rows:
-                return self._excess(rows, forget=what is _TO_FORGET)
-        return None
+                return self._excess(rows)
+            self._what = what
+            self._candidates.extend(row[0] for row in db.execute(_COLUMNS + what + _OLDEST, (closed,)))
+            rows = self._choose(db, closed)
+        if rows:
+            return self._excess(rows)
+        aside = db.execute(_OLDEST_ASIDE).fetchone()
+        return None if aside is None else Excess([], [], [], aside)
 
     def give_up(self) -> Trimmed | None:
         """All that is left is in use: look again later."""
@@ -120,25 +132,28 @@ class Retention:
         self._candidates.clear()
         return trimmed
 
-    def _choose(self, db: sqlite3.Connection, what: str, opened: str) -> list[tuple[Any, ...]]:
-        if not self._candidates:
-            self._candidates.extend(row[0] for row in db.execute(_COLUMNS + what + _OLDEST, (opened,)))
-        these = [self._candidates.popleft() for _ in range(min(256, len(self._candidates)))]
-        rows = db.execute(_COLUMNS + what + _THESE, (opened, msgspec.json.encode(these).decode())).fetchall()
-        events = 0
-        for number, row in enumerate(rows, 1):
-            events += row[3] - row[5]
-            if events >= _STEP_EVENTS:
-                self._candidates.extendleft(row[0] for row in reversed(rows[number:]))
-                return rows[:number]
-        return rows
+    def _choose(self, db: sqlite3.Connection, opened: str) -> list[tuple[Any, ...]]:
+        """Take the next of the candidates with which it may still be done."""
+        while self._candidates:
+            these = [self._candidates.popleft() for _ in range(min(256, len(self._candidates)))]
+            values = (opened, msgspec.json.encode(these).decode())
+            rows = db.execute(_COLUMNS + self._what + _THESE, values).fetchall()
+            events = 0
+            for number, row in enumerate(rows, 1):
+                events += row[3] - row[5]
+                if events >= _STEP_EVENTS:
+                    self._candidates.extendleft(row[0] for row in reversed(rows[number:]))
+                    return rows[:number]
+            if rows:
+                return rows
+        return []
 
-    def _excess(self, rows: list[tuple[Any, ...]], *, forget: bool) -> Excess:
+    def _excess(self, rows: list[tuple[Any, ...]]) -> Excess:
         assert self._trimmed is not None
         excess = Excess([], [], [])
         for room_id, name, epoch, top, last, gone, lost, watched, crc, used_ms, offset, alerts in rows:
             room = RoomRow(name, epoch, room_id, top, last, gone, lost, bool(watched), offset or 0, used_ms=used_ms)
-            if forget:
+            if self._what is _TO_FORGET:
                 excess.forget.append(room)
             elif room.seal != crc:
                 excess.damaged.append(room)

@@ -78,7 +78,7 @@ def prepare(connection: sqlite3.Connection) -> None:
         raise JournalError(newer(version))
     if not tables:
         ident = secrets.token_hex(6)
-        script = f"{SCHEMA} INSERT INTO meta VALUES ('journal', '{ident}'), ('epochs', '{ident}');"
+        script = f"{SCHEMA} INSERT INTO meta VALUES ('journal', '{ident}'), ('epochs', '{ident}'), ('life', '');"
         _run(connection, f"PRAGMA application_id = {APPLICATION_ID};{script}", 1)
         version = 1
     for number in range(version + 1, newest + 1):

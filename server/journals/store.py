@@ -7,7 +7,6 @@ few statements, each for many rows, and what is read comes in one row.
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from actors.events import Event
 from actors.log import RoomRecord, epoch_of
 
 from . import schema
+from .epochs import rename_histories, renewed
 from .faults import DamagedError, is_trouble, reason_of
 from .operations import Add, Open, Operation, Release, Result, Snapshot, Trim
 from .reader import WRONG_ROW, check_tables, is_sound, read_room, read_text
@@ -99,6 +99,8 @@ class Store:
         """Names the file for good."""
         self._epochs = ""
         """What the epochs of rooms without a row are made of."""
+        self.life: str = ""
+        """The file's token, see `life`; empty: nothing was ever kept in it."""
         try:
             self._load(opened or {})
         except sqlite3.OperationalError as error:
@@ -185,6 +187,28 @@ class Store:
             self._roll_back()
             raise
         self._keep(turn)
+
+    def reaches(self, epoch: str, offset: int) -> bool:
+        """Tell whether a room under this epoch, or one that was set aside, has come as far as this offset."""
+        found = "SELECT count(*) FROM rooms WHERE epoch = ? AND typeof(top) = 'integer' AND top >= ?"
+        return bool(self._db.execute(found, (epoch, offset)).fetchone()[0])
+
+    def sign(self, life: str, *, renew_epochs: bool = False) -> None:
+        """Give the file another token; on request with another epoch for every room, and none that is open."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            epochs = renewed(self._db) if renew_epochs else None
+            if epochs is not None:
+                rename_histories(self._db, epochs)
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('life', ?)", (life,))
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        self.life = life
+        if epochs is not None:
+            self._epochs = epochs
+            self.forget_opened()
 
     def opened(self) -> dict[str, str]:
         """Return the open rooms with their epochs."""
@@ -378,11 +402,18 @@ class Store:
         for room in excess.damaged:
             self._set_room_aside(turn, room.name, room.id, WRONG_ROW)
         if excess.forget:
-            which = (msgspec.json.encode([room.id for room in excess.forget]).decode(),)
-            for table, column in (("events", "room"), ("states", "room"), ("past_ids", "room"), ("rooms", "id")):
-                self._db.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", which)
+            self._delete([room.id for room in excess.forget])
             turn.report.forgotten.update(room.name for room in excess.forget)
             self._renew_epochs(turn)
+        if excess.aside is not None:
+            room_id, name = excess.aside
+            self._delete([room_id])
+            turn.report.dropped.append(name)
+
+    def _delete(self, rooms: Sequence[int]) -> None:
+        which = (msgspec.json.encode(rooms).decode(),)
+        for table, column in (("events", "room"), ("states", "room"), ("past_ids", "room"), ("rooms", "id")):
+            self._db.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", which)
 
     # --- reading
 
@@ -393,6 +424,7 @@ class Store:
             self.ident, self._epochs = meta["journal"], meta["epochs"]
         except KeyError as error:
             raise DamagedError(f"its {error} is missing") from None
+        self.life = meta.get("life", "lost")
         self._rooms = {name: RoomRow(name, epoch) for name, epoch in opened.items()}
         damaged = []
         largest = 0
@@ -442,8 +474,7 @@ class Store:
 
     def _renew_epochs(self, turn: Turn) -> None:
         """See to it that no room that begins anew comes back under the epoch that it had."""
-        turn.epochs = secrets.token_hex(6)
-        self._db.execute("UPDATE meta SET value = ? WHERE name = 'epochs'", (turn.epochs,))
+        turn.epochs = renewed(self._db)
 
 
 def _history_lost(room: str) -> Refusal:

@@ -15,6 +15,7 @@ from pykka import ActorDeadError
 from actors.errors import ErrorCode, Refusal
 from actors.mailbox import Target
 
+from . import life
 from .batch import Batch, Begun, Outcome, refused, unavailable
 from .faults import DamagedError, JournalError, is_damage, is_trouble, reason_of
 from .operations import Open, Release, Result
@@ -78,6 +79,7 @@ class Writer(pykka.ThreadingActor):
             batch.outcome = self._broken(batch, error)
         self._tell(Written(batch))
         try:
+            self._note(batch.outcome)
             if self._store is not None:
                 self._store.checkpoint()
         except BaseException as error:  # what was committed is safe where it is, and the next commit meets the cause
@@ -90,6 +92,7 @@ class Writer(pykka.ThreadingActor):
             if self._store is not None:
                 self._look()
             if self._store is not None:
+                life.end(self._store, self._place.lock)
                 self._store.close()
                 log.info("journal_closed", path=str(self._place.path))
         except BaseException as error:
@@ -199,6 +202,17 @@ class Writer(pykka.ThreadingActor):
         results: list[Result] = refused(batch.operations, Refusal(ErrorCode.INTERNAL, message), message)
         return self._outcome(results=results)
 
+    def _note(self, outcome: Outcome) -> None:
+        """Let the lock have a mark of what was committed last. After everyone was told: it need not wait for that."""
+        report = outcome.report
+        if report is None:
+            return
+        mark, forgotten = report.mark, report.forgotten
+        if mark is not None and mark[0] not in forgotten:
+            self._place.lock.note(mark[1:])
+        elif forgotten:
+            self._place.lock.note(None)  # the event it is of may be gone
+
     # --- the file
 
     def _opened_store(self) -> Store:
@@ -215,18 +229,21 @@ class Writer(pykka.ThreadingActor):
         try:
             store = Store(self._connection, self._opened, most_bytes=self._most_bytes)
             store.probe()
+            copy = life.begin(store, self._place.lock)
             self._place.remember()
         except BaseException as error:
             if not is_damage(error):
                 self._drop()
             raise
-        anew = self._ident is not None and self._ident != store.ident
+        anew = copy is not None or (self._ident is not None and self._ident != store.ident)
         if anew:
             store.forget_opened()
         self._ident = store.ident
         self._store = store
         self._begun = Begun(store.ident, frozenset(store.names), frozenset(store.watched), anew)
         self._log(Report(damaged=store.damaged))
+        if copy is not None:
+            log.warning("journal_epochs_renewed", path=str(self._place.path), rooms=len(store.names), reason=copy)
         log.info("journal_opened", path=str(self._place.path), rooms=len(store.names), created=found == "nothing")
         return store
 
@@ -269,6 +286,8 @@ class Writer(pykka.ThreadingActor):
         path = str(self._place.path)
         for room, aside, reason in report.damaged:
             log.error("journal_room_damaged", path=path, room=room, aside=aside, reason=reason)
+        for aside in report.dropped:
+            log.warning("journal_damaged_room_dropped", path=path, aside=aside)
         trimmed = report.trimmed
         if trimmed is not None:
             log.warning(

@@ -26,6 +26,7 @@ INSERT INTO "events" VALUES(3,1,0,'y1','system',1700000000000,NULL,'latest',0,1,
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO "meta" VALUES('epochs','20cb00d6526f');
 INSERT INTO "meta" VALUES('journal','20cb00d6526f');
+INSERT INTO "meta" VALUES('life','57f1c7d2ae0b9346');
 CREATE TABLE past_ids (
     room INTEGER NOT NULL,
     offset INTEGER NOT NULL,

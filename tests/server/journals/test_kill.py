@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,9 @@ asyncio.run(main(sys.argv[1]))
 
 
 @pytest.mark.parametrize("told", [1, 50, 700])
-async def test_what_was_told_is_there_after_the_process_was_killed(path: Path, told: int) -> None:
+async def test_what_was_told_is_there_after_the_process_was_killed(
+    path: Path, told: int, logged: list[dict[str, Any]]
+) -> None:
     expected: list[tuple[int, str]] = []
     for _ in range(2):
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, str(path), stdout=subprocess.PIPE)
@@ -67,3 +70,4 @@ async def test_what_was_told_is_there_after_the_process_was_killed(path: Path, t
         assert [(offset, events.get(offset)) for offset, _ in expected] == expected
         assert sorted(events) == list(range(1, len(events) + 1))
         assert isinstance((await kept.append("after"))[0], Event)
+    assert {line["event"] for line in logged} == {"journal_opened", "journal_closed"}

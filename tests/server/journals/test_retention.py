@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from actors.events import Event
 from actors.state import RoomState
 from server.journals import retention
 
-from .keeping import Keeper, keeper
+from .keeping import ROOM, Keeper, keeper
 
 Logged = list[dict[str, Any]]
 BOUND = 512 * 1024
@@ -111,6 +113,52 @@ async def test_what_is_in_use_stays_even_past_the_bound(path: Path, logged: Logg
         assert all(isinstance(event, Event) for event in await kept.append("more", data=TEXT))
         assert len((await kept.record()).events) == 1001
     assert {line["enough"] for line in logged if line["event"] == "journal_trimmed"} == {False}
+
+
+def damage(path: Path, *rooms: str) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        for room in rooms:
+            other.execute("UPDATE rooms SET top = 'many', used_ms = 0 WHERE name = ?", (room,))
+
+
+def names_in(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as other:
+        return {name for (name,) in other.execute("SELECT name FROM rooms")}
+
+
+async def test_damaged_rooms_that_were_set_aside_go_last_and_are_named(path: Path, logged: Logged) -> None:
+    """They are older than everything else; yet all else that may go is gone before the first of them is."""
+    async with keeper(path, most_bytes=BOUND) as kept:
+        for room in ("team:one", "team:two"):
+            await fill(kept, room, 5)
+    damage(path, "team:one", "team:two")
+    async with keeper(path, most_bytes=BOUND) as kept:
+        aside = {line["aside"] for line in logged if line["event"] == "journal_room_damaged"}
+        assert len(aside) == 2
+        for number in range(20):
+            await fill(kept, f"team:{number}")
+        assert aside < names_in(path)
+        assert dropped(logged) == []
+        await kept.record()
+        for number in range(200):
+            await kept.append(str(number), data=TEXT)
+        assert names_in(path) == {ROOM}
+        assert len((await kept.record()).events) == 200
+    assert set(dropped(logged)) == aside
+    assert len(dropped(logged)) == 2
+    assert orphans(path) == 0
+
+
+def orphans(path: Path) -> int:
+    """Count the rows that belong to no room."""
+    with closing(sqlite3.connect(path)) as other:
+        tables = ("events", "states", "past_ids")
+        counted = [f"SELECT count(*) FROM {each} WHERE room NOT IN (SELECT id FROM rooms)" for each in tables]
+        return sum(other.execute(each).fetchone()[0] for each in counted)
+
+
+def dropped(logged: Logged) -> list[str]:
+    return [line["aside"] for line in logged if line["event"] == "journal_damaged_room_dropped"]
 
 
 async def test_without_a_bound_nothing_goes(path: Path) -> None:

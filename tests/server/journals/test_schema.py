@@ -24,6 +24,7 @@ def restore(path: Path) -> Path:
     connection = sqlite3.connect(path)
     connection.executescript(VERSION_1.read_text(encoding="utf-8"))
     connection.close()
+    path.with_name(f"{path.name}.lock").write_text("4242\n57f1c7d2ae0b9346\naa1bdd23691e 7\n", encoding="utf-8")
     return path
 
 
@@ -91,6 +92,15 @@ async def test_a_new_journal_has_the_tables_of_the_one_that_was_kept(tmp_path: P
         pass
     kept = restore(tmp_path / "kept" / "journal.db")
     assert definitions(tmp_path / "new" / "journal.db") == definitions(kept)
+    assert facts(tmp_path / "new" / "journal.db") == facts(kept)
+
+
+def facts(path: Path) -> set[str]:
+    """Return the names of what a journal says of itself."""
+    connection = sqlite3.connect(path)
+    found = {name for (name,) in connection.execute("SELECT name FROM meta")}
+    connection.close()
+    return found
 
 
 def definitions(path: Path) -> list[str]:
