@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from .errors import ErrorCode, Refusal
@@ -26,14 +28,21 @@ class Acceptance:
     def __init__(self, room: str, state: RoomState) -> None:
         self._room = room
         self._state = state
-        self.judge_by_state()
+        self.judge_anew(())
 
-    def judge_by_state(self) -> None:
-        """Forget what was accepted and will not be committed."""
+    def judge_anew(self, accepted: Iterable[Draft]) -> None:
+        """Forget what was accepted and will not be committed; `accepted` is on its way still, in this order."""
         state = self._state
         self._ended = state.ended
         self._progress = {key: (state.progress_ms[key], data) for key, data in state.progress.items()}
         self._sizes = dict(state.sizes)
+        for draft in accepted:
+            if draft.kind == "session":
+                self._take_session(draft)
+            elif draft.kind == "progress" and draft.delivery != "ephemeral":
+                self._progress[draft.key or DEFAULT_KEY] = (draft.time_ms, decode_data(draft.data))
+            if draft.delivery != "ephemeral":
+                resize(self._sizes, draft)
 
     def accept(self, draft: Draft) -> Draft:
         """Return the draft that is to be committed.
@@ -44,8 +53,7 @@ class Acceptance:
         if draft.kind == "progress":
             draft = self._accept_progress(draft)
         elif draft.kind == "session":
-            self._ended = decode_data(draft.data)["status"] != "started"
-            self._progress = {}
+            self._take_session(draft)
         elif draft.delivery == "ephemeral":
             return draft
         elif draft.ack and is_full(self._sizes):
@@ -53,6 +61,10 @@ class Acceptance:
         if draft.delivery != "ephemeral":
             resize(self._sizes, draft)
         return draft
+
+    def _take_session(self, draft: Draft) -> None:
+        self._ended = decode_data(draft.data)["status"] != "started"
+        self._progress = {}
 
     def _accept_progress(self, draft: Draft) -> Draft:
         if self._ended:

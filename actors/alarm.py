@@ -11,7 +11,7 @@ import msgspec
 from .clock import Clock, Timer
 from .events import ALERT_ESCALATED, ESCALATION, Draft
 from .mailbox import Mailbox
-from .messages import Escalate
+from .messages import AlertDue
 from .state import RoomState
 from .times import seconds_of
 
@@ -37,7 +37,7 @@ class Alarm:
         room: The room's name.
         state: The room's state.
         clock: Sets the timer.
-        mailbox: Is told `Escalate` when an alert is due.
+        mailbox: Is told `AlertDue` when an alert is due.
         after_s: When alerts that do not say it themselves are due, in seconds; 0: never.
     """
 
@@ -63,7 +63,7 @@ class Alarm:
         self._again = {due: at for due, at in self._again.items() if due in times}
         if times:
             mailbox, wait_s = self._mailbox, min(times.values()) - self._clock.time()
-            self._timer = self._clock.call_later(max(0.0, wait_s), lambda: mailbox.tell(Escalate()))
+            self._timer = self._clock.call_later(max(0.0, wait_s), lambda: mailbox.tell(AlertDue()))
 
     def cancel(self) -> None:
         """Wait for nothing."""

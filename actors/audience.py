@@ -119,6 +119,12 @@ class Audience:
                 subscription.mailbox.tell(Revoke(self._room, reason))
                 self.leave(subscription.connection)
 
+    def note_rights(self, connection: str, *, by_owner: bool) -> None:
+        """Note whether only the ownership of the session allows a connection to be here."""
+        subscription = self._subscribers.get(connection)
+        if subscription is not None:
+            subscription.by_owner = by_owner
+
     def _recover(self, message: Subscribe, top: int) -> tuple[str, int, Missing | None]:
         """Return the kind of recovery, the offset to go on from and what is gone."""
         after = message.after

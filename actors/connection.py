@@ -31,6 +31,7 @@ from .messages import (
     Joined,
     Overdue,
     Published,
+    Recheck,
     Refused,
     Revoke,
     WireClosed,
@@ -83,7 +84,8 @@ class Connection(LoopActor):
         """Answer the command that failed, and go on in every room from where the client is."""
         self._answer_failed(failure.message)
         state = self._state
-        if state.welcomed:
+        if state.welcomed and state.identity is not None:
+            self._check_rights(state.identity)  # what failed may have been a refresh
             self._streams.repair()
             self._say_if_repaired()
             self._obey_waiting()
@@ -335,13 +337,19 @@ class Connection(LoopActor):
             self._send_error(command.id, outcome)
             return
         self._state.identity = outcome
-        for room, subscription in list(self._state.subscriptions.items()):
-            if not subscription.by_owner and not outcome.may_subscribe(room):
-                self._leave(room)
-                self._send(replies.Revoked(room=room, reason="the new token does not allow it"))
+        self._check_rights(outcome)
         expires_at = None if outcome.expires_at is None else seconds_text(outcome.expires_at)
         self._send(replies.Refreshed(id=command.id, expires_at=expires_at))
         self._deadlines.token(outcome)
+
+    def _check_rights(self, identity: Identity) -> None:
+        """Leave the rooms that may not be read any more."""
+        for room, subscription in list(self._state.subscriptions.items()):
+            if room.startswith("session:"):  # who owns it only the room knows
+                subscription.room_mailbox.tell(Recheck(self._state.id, identity))
+            elif not identity.may_subscribe(room):
+                self._leave(room)
+                self._send(replies.Revoked(room=room, reason="the new token does not allow it"))
 
     # --- what rooms and the source answer
 
@@ -389,6 +397,8 @@ class Connection(LoopActor):
             return
         if isinstance(tag, commands.Subscribe):
             self._state.pending.pop(tag.room, None)
+            if tag.room in self._state.subscriptions:  # the room failed when it had let the connection in already
+                self._leave(tag.room)
         if self._unsettled(tag):
             self._send_error(tag.id, message.refusal)
             self._settle(tag)

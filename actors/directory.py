@@ -108,7 +108,8 @@ class RoomDirectory:
         if failed is not None and not isinstance(failed.message, Append | Committed):
             refuse(failed.message, refusal)
             mailbox.last_exit = failed = None
-        if page or kept or failed is not None:  # whether that event was taken only the log can tell
+        # Whether the event that it failed on was taken only the log can tell.
+        if page or kept or failed is not None or name in self._log.watched():
             self._clock.call_later(_AGAIN_S, lambda: self._start(name, mailbox))
         else:
             self._ports.ledger.forget(name)

@@ -204,7 +204,8 @@ class MemoryLog:
         if not shelf.top:  # nothing ever happened in it: it may not push out one where something did
             del self._shelves[room]
             return
-        self._retired[room] = sum(len(memoryview(event.draft.data)) + _OVERHEAD_BYTES for event in shelf.events)
+        data = sum(len(memoryview(event.draft.data)) + _OVERHEAD_BYTES for event in shelf.events)
+        self._retired[room] = data + len(shelf.past_ids) * _OVERHEAD_BYTES + len(shelf.state or b"")
         self._bytes += self._retired[room]
         while len(self._retired) > self._retired_rooms or self._bytes > self._retired_bytes:
             forgotten = next(iter(self._retired))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Acknowledge",
+    "AlertDue",
     "Append",
     "AppendFailed",
     "Attach",
@@ -31,7 +32,6 @@ __all__ = [
     "Committed",
     "Detach",
     "Drain",
-    "Escalate",
     "Frame",
     "Joined",
     "Overdue",
@@ -39,6 +39,7 @@ __all__ = [
     "Published",
     "Query",
     "Receipt",
+    "Recheck",
     "Refused",
     "Restart",
     "Revoke",
@@ -170,6 +171,13 @@ class Detach(NamedTuple):
     connection: str
 
 
+class Recheck(NamedTuple):
+    """Connection to room: these are my rights now; `Revoke` me if they do not do."""
+
+    connection: str
+    identity: Identity
+
+
 class Revoke(NamedTuple):
     """Room to connection: you may not read this room any more, and are out of it."""
 
@@ -194,7 +202,7 @@ class Acknowledge(NamedTuple):
     tag: Any
 
 
-class Escalate(NamedTuple):
+class AlertDue(NamedTuple):
     """A timer of the room: an alert may be due for the admins."""
 
 

@@ -115,19 +115,35 @@ class Outbox:
     def _encode(self, most: int) -> int:
         """Make frames of the first entries, `most` bytes or a little more; return how many entries these are."""
         entries = self._entries
-        total = 0
-        for place, entry in enumerate(entries):
-            if not isinstance(entry, bytes):
-                size = entry.size
-                frames = entries[place] = entry.frames(self._codec)
-                self.size += len(frames) - size
+        total = place = 0
+        while place < len(entries) and total < most:
+            entry = entries[place]
+            if isinstance(entry, HeldBatch) and entry.size > most - total:
                 self.held -= 1
-            else:
-                frames = entry
-            total += len(frames)
-            if total >= most:
-                return place + 1
-        return len(entries)
+                self.size -= entry.size
+                events = entry.expand()
+                entries[place : place + 1] = events
+                self.held += len(events)
+                self.size += sum(held.size for held in events)
+                continue
+            if not isinstance(entry, bytes):
+                self._let_go(entry)
+                self.size -= entry.size
+                entry = entries[place] = entry.frames(self._codec)
+                self.size += len(entry)
+                self.held -= 1
+            total += len(entry)
+            place += 1
+        return place
+
+    def _let_go(self, entry: Held | HeldBatch) -> None:
+        """Forget a value that leaves now: nothing can take its place, and there may be any number of keys."""
+        if self._latest is None or not isinstance(entry, Held) or entry.event is None:
+            return
+        values = self._latest.get(entry.subscription.room, {})
+        key = entry.event.draft.kind, entry.event.draft.key
+        if values.get(key) is entry:
+            del values[key]
 
     def _supersede(self, held: Held, latest: dict[str, dict[tuple[str, str | None], Held]]) -> None:
         event, room = held.event, held.subscription.room

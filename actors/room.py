@@ -25,15 +25,16 @@ from .loop import LoopActor, handles
 from .mailbox import Exit, Mailbox
 from .messages import (
     Acknowledge,
+    AlertDue,
     Append,
     AppendFailed,
     Attach,
     Committed,
     Detach,
-    Escalate,
     Published,
     Query,
     Receipt,
+    Recheck,
     Refused,
     Subscribe,
     Sweep,
@@ -46,11 +47,11 @@ __all__ = ["Directory", "Room", "RoomLimits", "RoomPorts"]
 
 log = structlog.get_logger("postroom.room")
 
-_ALARMING = frozenset({"alert", ALERT_ACKNOWLEDGED, ALERT_ESCALATED})
+_ALARMING = frozenset({ALERT_ACKNOWLEDGED, ALERT_ESCALATED})
 _TRIM_SLACK = 256
 """A busy room trims once in so many events."""
 _FAN_OUT_BYTES = 128 * 1024
-"""Data in one answer to `history`: a client that asks for 300 large events gets the first of them, and `more`."""
+"""Data of the events that leave together: more than that in one turn leaves in parts."""
 
 
 class RoomLimits(msgspec.Struct, frozen=True):
@@ -125,8 +126,11 @@ class Room(LoopActor):
         self._alarm = Alarm(name, self._state, ports.clock, mailbox, after_s=limits.escalate_after_s)
         self._watched = name in ports.log.watched()
         """Whether the log may have this room opened at the next start."""
-        self._in_flight: set[int] = set()
-        """Identities of the appends that this actor has handed to the log and not heard of yet."""
+        self._in_flight: dict[int, Draft] = {}
+        """What this actor has handed to the log and not heard of yet, by the append's identity."""
+        self._judge_anew = False
+        """Whether something that was accepted will not be committed."""
+        self._reopening = False
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
         self._audience = Audience(name, mailbox, self._epoch, self._history, ports.ledger.page(name))
@@ -157,6 +161,8 @@ class Room(LoopActor):
         offset = self._offset_of(message.draft.id)
         if offset is not None:  # it had reached the log
             self._receipt(message, offset, duplicate=False)
+        elif message.draft.delivery == "ephemeral":  # the log does not say
+            self._refuse(message, _broken_off(f"{self._name} failed on this event, which may have been taken"))
         else:
             self._refuse(message, _broken_off(f"{self._name} failed on this event; it was not taken"))
 
@@ -194,6 +200,9 @@ class Room(LoopActor):
                 waiting.append(message)
                 return
             self._uncommitted[draft.id] = []
+        if self._judge_anew:
+            self._judge_anew = False
+            self._acceptance.judge_anew(self._in_flight.values())
         try:
             accepted = self._acceptance.accept(draft)
         except Refusal as refusal:
@@ -204,12 +213,12 @@ class Room(LoopActor):
         self._commit(message)
 
     def _commit(self, append: Append) -> None:
-        self._in_flight.add(id(append))
+        self._in_flight[id(append)] = append.draft
         self._log.append(self._name, append, self.mailbox)
 
     @handles(Committed)
     def _committed(self, message: Committed) -> None:
-        self._in_flight.discard(id(message.append))
+        self._in_flight.pop(id(message.append), None)
         if message.event.offset > self._top:  # else it was read from the log after a failure
             event = message.event
             self._top = event.offset
@@ -220,7 +229,7 @@ class Room(LoopActor):
             self._history.add(event)
             if message.append.named:
                 self._receipts.add(event.draft.id, event.offset, event.draft.time_ms)
-            if event.draft.kind in _ALARMING:
+            if event.draft.ack or event.draft.kind in _ALARMING:
                 self._watched = self._watched or event.draft.ack
                 self._alarm.set()
             self._fresh.append(event)
@@ -231,8 +240,8 @@ class Room(LoopActor):
 
     @handles(AppendFailed)
     def _append_failed(self, message: AppendFailed) -> None:
-        self._in_flight.discard(id(message.append))
-        self._acceptance.judge_by_state()
+        self._in_flight.pop(id(message.append), None)
+        self._judge_anew = True
         self._refuse(message.append, message.refusal)
 
     def _offset_of(self, event_id: str) -> int | None:
@@ -266,8 +275,8 @@ class Room(LoopActor):
             data=msgspec.Raw(msgspec.json.encode({"event_id": event_id, "user": user})),
         )
 
-    @handles(Escalate)
-    def _escalate(self, message: Escalate) -> None:
+    @handles(AlertDue)
+    def _escalate(self, message: AlertDue) -> None:
         for due, draft in self._alarm.due():
             log.warning("alert_escalated", room=self._name, event_id=due.event_id, offset=due.offset)
             admins = self._ports.directory.room(ADMIN_ROOM)
@@ -340,6 +349,16 @@ class Room(LoopActor):
         self._audience.leave(message.connection)
         self._quiet_since = self._ports.clock.monotonic()
 
+    @handles(Recheck)
+    def _recheck(self, message: Recheck) -> None:
+        name, owner, identity = self._name, self._state.owner, message.identity
+        if identity.may_subscribe(name, owner):
+            self._audience.note_rights(message.connection, by_owner=not identity.may_subscribe(name))
+        else:
+            if self._fresh:
+                self._fan_out()  # what came while it was allowed
+            self._audience.revoke(lambda each: each.connection == message.connection, "the new token does not allow it")
+
     # --- questions
 
     @handles(Query)
@@ -365,6 +384,7 @@ class Room(LoopActor):
     @handles(Sweep)
     def _sweep(self, message: Sweep) -> None:
         self._keep_within_bounds(slack=0)
+        self._receipts.forget(self._now_ms())
         self._swept = True  # it may retire when the batch is over: the messages after this one are not in the mailbox
 
     def _retire_if_idle(self) -> None:

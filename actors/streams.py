@@ -10,6 +10,9 @@ from .subscription import Subscription
 
 __all__ = ["Streams", "leave_all"]
 
+_LARGE = 1024 * 1024
+"""So much room is as good as no limit: no batch of live events is larger."""
+
 
 class Streams:
     """Keeps a client's cursors moving: live events, old ones a page at a time, and the way back after a failure.
@@ -46,11 +49,15 @@ class Streams:
         if subscription is None:
             return
         outbox = self._outbox
-        hold = self._wire.paused or outbox.held > 0
+        hold = self._wire.paused or outbox.held > 0 or self._exceeds(self._wire.room, batch)
         if (hold or outbox.full) and not self._may_hold(hold):
             self._fall_behind(subscription)
         elif not deliver(subscription, batch, self._codec, outbox, hold=hold) and not subscription.reattaching:
             self._reattach(subscription)  # a batch was lost with an actor; the room has it still
+
+    def _exceeds(self, room: int, batch: Batch) -> bool:
+        """Return whether a batch is more than the client may be written at once: then it goes a piece at a time."""
+        return room < _LARGE and len(batch.frames(self._codec)) > room
 
     def _may_hold(self, held: bool) -> bool:
         """Return whether there is room for what a client cannot take yet; where some is `held`, make some."""

@@ -49,7 +49,7 @@ class Subscription:
         self.kinds = kinds
         """Only these kinds are wanted; None: all."""
         self.by_owner = by_owner
-        """Whether only the ownership of the session allows it."""
+        """Whether only the ownership of the session allows it. The room writes it."""
         self.epoch = epoch
         """The room's epoch: what the offsets here mean."""
         self.conflate_to = conflate_to

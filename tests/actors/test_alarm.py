@@ -13,7 +13,7 @@ from actors.errors import ErrorCode, Refusal
 from actors.events import Event, decode_data
 from actors.identity import Identity
 from actors.mailbox import Target
-from actors.messages import Acknowledge, Append, AppendFailed, Committed, Escalate, Published, Query, Refused, Sweep
+from actors.messages import Acknowledge, AlertDue, Append, AppendFailed, Committed, Published, Query, Refused, Sweep
 from actors.room import Room, RoomLimits
 
 from .fake_clock import settled
@@ -119,7 +119,7 @@ async def test_it_goes_once(house: House, log: PickyLog) -> None:
     await alert(house)
     for _ in range(10):
         await house.clock.advance(AFTER_S)
-        house.directory.room(ROOM).tell(Escalate())
+        house.directory.room(ROOM).tell(AlertDue())
         await alert(house, event_id=f"other{house.clock.monotonic()}", escalate_after_s=0)
     assert len(of(log, ADMINS, "alert")) == len(of(log, ROOM, "alert.escalated")) == 1
 
@@ -246,7 +246,7 @@ async def test_what_is_acknowledged_before_the_admins_have_it_gets_no_note(house
     assert of(log, ROOM, "alert.escalated") == []
 
 
-@pytest.mark.parametrize("message", [Escalate, Published, Committed, Query])
+@pytest.mark.parametrize("message", [AlertDue, Published, Committed, Query])
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_room_that_fails_over_it_sends_it_once(
     house: House, log: PickyLog, monkeypatch: pytest.MonkeyPatch, message: type, after: bool

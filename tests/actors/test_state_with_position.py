@@ -22,13 +22,13 @@ from actors.events import Event, decode_data
 from actors.loop import LoopActor
 from actors.messages import (
     Acknowledge,
+    AlertDue,
     Append,
     AppendFailed,
     Attach,
     Attached,
     Committed,
     Detach,
-    Escalate,
     Frame,
     Joined,
     Published,
@@ -46,8 +46,8 @@ from .world import ADMIN, ESCALATE_S, PEERS, PUBLISHED, ROOMS, Plan, World
 
 CRASHES: Sequence[tuple[type[LoopActor], type, bool]] = [
     *((Room, message, False) for message in (Append, AppendFailed, Committed, Subscribe, Attach, Detach)),
-    *((Room, message, False) for message in (Acknowledge, Escalate, Published, Sweep, Query)),
-    *((Room, message, True) for message in (Append, AppendFailed, Committed, Attach, Detach, Acknowledge, Escalate)),
+    *((Room, message, False) for message in (Acknowledge, AlertDue, Published, Sweep, Query)),
+    *((Room, message, True) for message in (Append, AppendFailed, Committed, Attach, Detach, Acknowledge, AlertDue)),
     *((Connection, message, False) for message in (Frame, Batch, Attached, Joined, Writable)),
     *((Connection, message, True) for message in (Batch, Attached, Joined, Writable)),
 ]
