@@ -130,7 +130,6 @@ class Room(LoopActor):
         """What this actor has handed to the log and not heard of yet, by the append's identity."""
         self._judge_anew = False
         """Whether something that was accepted will not be committed."""
-        self._reopening = False
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
         self._audience = Audience(name, mailbox, self._epoch, self._history, ports.ledger.page(name))

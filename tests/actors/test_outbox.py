@@ -302,3 +302,17 @@ def gave_way(event: Event, sent: list[Event]) -> bool:
         if (newer.draft.kind, newer.draft.key) == (event.draft.kind, event.draft.key):
             return event.draft.delivery == "latest"
     return False
+
+
+def test_values_that_have_left_are_not_remembered() -> None:
+    """There may be any number of keys; what is remembered is what waits."""
+    outbox = Outbox(1 << 20, CODEC)
+    subscription = a_subscription()
+    outbox.conflate()
+    for offset in range(1, 200):
+        event = an_event(offset, "progress", key=f"job-{offset}")
+        outbox.hold(Held(subscription, event, event.prev, "filtered"))
+        if offset % 10 == 0:
+            outbox.flush(lambda _: None, 1000)
+    assert outbox._latest is not None
+    assert sum(map(len, outbox._latest.values())) == outbox.held

@@ -209,3 +209,19 @@ async def test_the_event_on_which_the_room_failed_is_answered_when_the_log_can_b
     assert ear.only(Refused).refusal.code is ErrorCode.INTERNAL
     await house.clock.advance(100.0)
     assert len(house.directory) == 0
+
+
+async def test_a_room_whose_alert_waits_for_its_time_is_tried_again_though_nobody_is_in_it(
+    house: House, log: ClosedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.closed = False
+    monkeypatch.setattr(log, "watched", lambda: {ROOM})
+    await house.append(ROOM, "alert", {"severity": "critical", "title": "disk full", "escalate_after_s": 40})
+    with monkeypatch.context() as patched:
+        fail_once(patched, Room, Query)
+        log.closed = True
+        house.directory.room(ROOM).tell(Query(commands.State(room=ROOM), ADMIN, Ear()))
+        await house.clock.advance(5.0)
+    log.closed = False
+    await house.clock.advance(60.0)
+    assert house.directory.known("role:admin")

@@ -1,0 +1,91 @@
+"""Rights that change while a client is in its rooms: what ends, ends; what does not end, goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.connection import Connection
+from actors.identity import Identity
+
+from .client import Hall
+from .fake_clock import settled
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+ROOM = "session:1"
+
+
+def hall_of_ann() -> Hall:
+    hall = Hall(anonymous=None)
+    hall.authenticator.tokens = {
+        "wide": Identity(user="ann", rooms=("session:*", "team:*")),
+        "narrow": Identity(user="ann"),
+    }
+    return hall
+
+
+async def test_an_owner_stays_in_the_session_when_the_token_stops_naming_it() -> None:
+    hall = hall_of_ann()
+    await hall.house.append(ROOM, "session", {"status": "started", "owner": "ann"})
+    client = await hall.welcomed("wide")
+    await client.subscribe(ROOM)
+    await client.ask("refresh", token="narrow")
+    await settled()
+    assert client.wire.of("revoked") == []
+    await hall.house.append(ROOM, "session", {"status": "started", "owner": "bob"})
+    await settled()
+    assert [revoked["room"] for revoked in client.wire.of("revoked")] == [ROOM], "now only ownership allowed it"
+    await hall.end()
+
+
+async def test_who_joined_as_owner_and_has_the_right_now_stays_when_the_owner_changes() -> None:
+    hall = hall_of_ann()
+    await hall.house.append(ROOM, "session", {"status": "started", "owner": "ann"})
+    client = await hall.welcomed("narrow")
+    await client.subscribe(ROOM)
+    await client.ask("refresh", token="wide")
+    await hall.house.append(ROOM, "session", {"status": "started", "owner": "bob"})
+    await settled()
+    assert client.wire.of("revoked") == []
+    assert len(client.wire.of("event")) == 1
+    await hall.end()
+
+
+async def test_a_session_that_is_somebody_elses_is_revoked_when_the_token_stops_naming_it() -> None:
+    hall = hall_of_ann()
+    await hall.house.append(ROOM, "session", {"status": "started", "owner": "bob"})
+    client = await hall.welcomed("wide")
+    await client.subscribe(ROOM)
+    await client.ask("refresh", token="narrow")
+    await settled()
+    assert [revoked["room"] for revoked in client.wire.of("revoked")] == [ROOM]
+    await hall.house.append(ROOM)
+    await settled()
+    assert client.wire.of("event") == []
+    await hall.end()
+
+
+async def test_a_refresh_that_failed_half_way_leaves_no_room_that_the_new_token_forbids(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hall = hall_of_ann()
+    client = await hall.welcomed("wide")
+    for room in ("team:1", "team:2"):
+        await client.subscribe(room)
+    leave, failures = Connection._leave, [1]
+
+    def failing(self: Connection, room: str) -> None:
+        if failures:
+            failures.pop()
+            raise RuntimeError("made to fail")
+        leave(self, room)
+
+    monkeypatch.setattr(Connection, "_leave", failing)
+    client.say("refresh", id=9, token="narrow")
+    await settled()
+    await hall.clock.advance(1)
+    for room in ("team:1", "team:2"):
+        await hall.house.append(room)
+    await settled()
+    assert sorted(revoked["room"] for revoked in client.wire.of("revoked")) == ["team:1", "team:2"]
+    assert client.wire.of("event") == []
+    await hall.end()
