@@ -63,7 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     journal: str = DEFAULT_JOURNAL
     """File that events are kept in, made on first use; only one router may have it. `memory`: gone when it stops."""
     journal_bytes: CountOrZero = 1_073_741_824
-    """Most that the file may hold; past that the rooms used longest ago lose their history. 0: no bound."""
+    """How large the file may grow before rooms that nobody has open lose their history, those used longest ago first;
+    open rooms keep theirs. 0: no bound."""
     plugins: tuple[str, ...] = ()
     """Functions called with the router once it is up, as `MODULE:FUNCTION`. Empty: none."""
 
