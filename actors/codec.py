@@ -45,7 +45,7 @@ class Wire(Protocol):
     """Whether the socket takes no more for now; `Writable` is told when it does again. Read it, do not write it."""
 
     stuck: bool
-    """Whether it is paused though it had a chance to be read since: before that, a burst is not the client's fault."""
+    """Whether the client is behind because of how it reads: before it had its chance a burst is not its fault."""
 
     @property
     def room(self) -> int:

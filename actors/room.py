@@ -17,7 +17,7 @@ from .audience import Audience
 from .batch import Batch
 from .clock import Clock
 from .errors import ErrorCode, Refusal
-from .events import ACKNOWLEDGEMENT, ALERT_ACKNOWLEDGED, ALERT_ESCALATED, Draft, Event
+from .events import ACKNOWLEDGEMENT, ALERT_ACKNOWLEDGED, ALERT_ESCALATED, Draft, Event, decode_data
 from .history import History
 from .ledger import Ledger
 from .log import EventLog, PastId, RoomRecord
@@ -312,7 +312,14 @@ class Room(LoopActor):
         event, append = message
         self._receipt(append, event.offset, duplicate=False)
         for again in self._uncommitted.pop(event.draft.id, ()) if append.named else ():
-            self._receipt(again, event.offset, duplicate=True)
+            if event.draft.kind == ALERT_ACKNOWLEDGED and again.draft.data != event.draft.data:
+                self._refuse_second(again)  # somebody else was first: both may not believe that they have the alert
+            else:
+                self._receipt(again, event.offset, duplicate=True)
+
+    def _refuse_second(self, again: Append) -> None:
+        event_id = decode_data(again.draft.data)["event_id"]
+        again.reply_to.tell(Refused(again.tag, Refusal(ErrorCode.NOT_FOUND, self._no_alert(event_id))))
 
     def _receipt(self, append: Append, offset: int, *, duplicate: bool) -> None:
         receipt = Receipt(self._name, self._epoch, offset, append.draft.id, duplicate)

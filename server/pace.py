@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["FIRST_PING", "UNLIMITED", "Pace"]
+__all__ = ["FIRST_LIMIT", "FIRST_PING", "UNLIMITED", "Pace"]
 
 UNLIMITED = 1 << 62
 FIRST_PING = 2 * 1024
 """Bytes that a client was written before it is pinged for this, and costs memory."""
+FIRST_LIMIT = 4 * 1024
+"""Bytes that a client is written before it has answered its first ping, or had its time for that."""
 
-_FIRST_WINDOW = 2 * 1024
+_FIRST_WINDOW = 1024
 _READ_AHEAD = 8 * 1024
 """What a client's library may read at once whatever its program does: until then no answer says that it is quick."""
+_PROVEN_WINDOW = 4 * 1024
+_WORKED_OFF = 2 * 1024
+"""About what a program has taken when its library, which had read ahead, reads again: a dozen messages."""
 _SMALL_WINDOW = 16 * 1024
 """Below this a window that is not needed does not shrink."""
 _UNMEASURED_WINDOW = 128 * 1024
@@ -25,6 +30,8 @@ _YOUNG_PINGS = 4
 """Pings that everyone gets: a slow client shows itself in the first 16 messages, which its library reads ahead."""
 _MOST_PINGS = 16
 
+_FIRST_ANSWER_S = 0.25
+"""How long the first ping's answer is waited for."""
 _LATE_S = 0.25
 """By how much a pong may take longer than the connection's shortest before its client counts as slow."""
 _LOOK_TWICE_S = 0.05
@@ -40,10 +47,10 @@ _CAUTION = 0.85
 _FIRST_DOUBLING_S = 1.0
 _DOUBLING_S = (8.0, 60.0)
 _FASTEST_DOUBLING_S = 0.25
+_SHORTER = 0.8
+"""What each doubling's time is of the one before: faster, and a slow client is far past its rate when that shows."""
 
-_YOUNG_BYTES = 24 * 1024
-_YOUNG_PATIENCE_S = 30.0
-_MOST_PATIENCE_S = 60.0
+_MOST_PATIENCE_S = 30.0
 
 
 class Pace:
@@ -55,11 +62,11 @@ class Pace:
     that up is always 16 messages late. The rate grows until a pong is late again, slowly at first, then faster and
     faster, so that a client which was slow for once is soon let go.
 
-    A client that has answered no ping is not held: not all answer.
+    Nobody is written much before the first answer: a burst would be in the library of a slow client as a whole. Who
+    gives none in time is not held any more: not all do.
     """
 
     __slots__ = (
-        "_answered_at",
         "_asked",
         "_counted",
         "_doubling_s",
@@ -70,7 +77,6 @@ class Pace:
         "_longest_s",
         "_marks",
         "_number",
-        "_proven",
         "_rate",
         "_rate_at",
         "_read",
@@ -80,6 +86,7 @@ class Pace:
         "_suspect",
         "_suspect_at",
         "_turn_at",
+        "_waited",
         "_window",
         "ask_at",
         "late",
@@ -87,21 +94,20 @@ class Pace:
     )
 
     def __init__(self) -> None:
-        self.limit = UNLIMITED
+        self.limit = FIRST_LIMIT
         """Bytes in all up to which may be written now."""
         self.ask_at = 0
         """Bytes in all from which on a ping is due behind them."""
         self.late = False
         """Whether an answer is overdue."""
         self._known = False
+        self._waited = False
+        """Whether the first ping was not answered in its time."""
         self._window = _FIRST_WINDOW
         self._rate = 0.0
         """Bytes/s of a slow client; 0: it is not."""
         self._read = 0
         """Bytes in all that the client's library has read for certain."""
-        self._proven = 0
-        """Bytes in all that were read before a ping was sent which was answered: more than what one read takes in."""
-        self._answered_at = 0.0
         self._asked: list[tuple[int, int, float]] = []
         """Of each ping that is not answered: its number, the bytes before it, and when it was sent."""
         self._number = 0
@@ -125,9 +131,14 @@ class Pace:
         self._longest_s = 0.0
 
     @property
+    def slow(self) -> bool:
+        """Whether it is written a little at a time."""
+        return self._rate > 0.0
+
+    @property
     def lags(self) -> bool:
         """Whether who is held is so because of how it reads, not of how far away it is."""
-        return self._rate > 0.0 or self.late
+        return self.slow or self.late
 
     @property
     def may_vouch(self) -> bool:
@@ -142,18 +153,16 @@ class Pace:
     def patience_s(self) -> float:
         """Seconds for which this client may be read as not reading, though it does; 0: it was always quick.
 
-        A library that has read ahead reads nothing while its program works that off: so many messages may be all that
-        a new client ever got, and one that was silent for long before will be again.
+        A library that has read ahead reads nothing while its program works that off: one that was silent for long will
+        be again.
         """
-        if not self._known:
-            return 0.0
-        if self._proven < _YOUNG_BYTES and not self._longest_s:
-            return _YOUNG_PATIENCE_S
         return min(3 * self._longest_s, _MOST_PATIENCE_S)
 
     @property
     def due(self) -> float:
         """When to `look`; infinite: not before something else happens."""
+        if not self._known and self._asked and not self._waited:
+            return self._asked[0][2] + _FIRST_ANSWER_S
         if not self._known or self.late:
             return math.inf
         if not self._asked:
@@ -171,7 +180,7 @@ class Pace:
     def vouch(self, written: int) -> None:
         """Take everything as read, without a ping."""
         self._window = max(self._window, _UNMEASURED_WINDOW)
-        self._read = self._proven = written
+        self._read = written
         self.limit = written + self._window
         self.ask_at = written + self._window // 2
 
@@ -198,9 +207,6 @@ class Pace:
         _, before, at = self._asked[place]
         del self._asked[: place + 1]
         read, self._read = self._read, before
-        if at > self._answered_at:
-            self._proven = read
-        self._answered_at = now
         self._known = True
         self._note(now - at, now)
         if self.late:
@@ -213,7 +219,9 @@ class Pace:
 
     def look(self, written: int, now: float) -> None:
         """See what time has brought: an answer that is late, or the next turn of a slow client."""
-        if self._known and not self.late and self._asked:
+        if not self._known:
+            self._waited = bool(self._asked) and now >= self._asked[0][2] + _FIRST_ANSWER_S
+        elif not self.late and self._asked:
             number, _, at = self._asked[0]
             if number == self._suspect:
                 self.late = now >= self._suspect_at + _LOOK_TWICE_S
@@ -234,7 +242,7 @@ class Pace:
         if self._read < _READ_AHEAD:
             return
         if held or since * 4 > self._window:
-            self._window = min(2 * self._window, UNLIMITED)
+            self._window = min(max(2 * self._window, _PROVEN_WINDOW), UNLIMITED)
             self._grown = self._number
         elif since * 16 < self._window and self._window > _SMALL_WINDOW:
             self._window //= 2
@@ -251,13 +259,14 @@ class Pace:
             self._rate = max(_CAUTION * seen, self._rate / 8)
             self._doubling_s = min(max(10 * delay_s, _DOUBLING_S[0]), _DOUBLING_S[1])
         else:
-            self._rate = (self._read - read) / delay_s / 4
+            # Of what was read last much may be in the library by now, not in the program.
+            self._rate = max((self._read - read) / 4, _WORKED_OFF) / delay_s
             self._doubling_s = _FIRST_DOUBLING_S
             self._free_at, self._counted, self.limit = now, written, written
         self._rate = max(self._rate, _LEAST_RATE)
         self._rate_at = now
         self._marks = [(read, now)]
-        self._longest_s = delay_s
+        self._longest_s = max(self._longest_s, delay_s)
 
     def _grow(self, now: float) -> None:
         """Double the rate when it has been kept for its time; past all that is slow, let the client go."""
@@ -265,7 +274,8 @@ class Pace:
             self._rate *= 2
             self._rate_at += self._doubling_s
             self._marks.append((self._read, now))
-            self._doubling_s = max(self._doubling_s / 2, _FASTEST_DOUBLING_S)
+            shorter = self._doubling_s * _SHORTER, max(self._doubling_s / 2, _FIRST_DOUBLING_S)
+            self._doubling_s = max(min(shorter), _FASTEST_DOUBLING_S)
             if self._rate >= _FAST_RATE:
                 self._rate = self._longest_s = 0.0
                 self._window = _SMALL_WINDOW
@@ -277,6 +287,7 @@ class Pace:
             self._grow(now)
         if not self._known:
             self.ask_at = UNLIMITED if self._asked else 0  # the first answer decides whether there is a second ping
+            self.limit = UNLIMITED if self._waited else FIRST_LIMIT
         elif self._rate:
             self._plan_turn(written, now)
         else:

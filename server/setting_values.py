@@ -97,6 +97,8 @@ def _check_secret(value: object) -> str | None:
 
 def _check_journal(value: object) -> str | None:
     text = str(value)
+    if text.strip(":").lower() == "memory" and text != "memory":
+        return f"{text!r} would be a file of that name: to keep events in memory only, write `memory`"
     if not text.strip() or "\0" in text:
         return f"{text!r} is no path: name a file, like postroom-data/journal.db, or use `memory`"
     if text.endswith(("/", os.sep)):

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import socket
 import sys
-import time
 
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
@@ -23,7 +21,8 @@ from actors.messages import Writable
 from actors.throttle import TokenBucket
 
 from .intake import MeasuredConnection
-from .pace import FIRST_PING, UNLIMITED, Pace
+from .pace import FIRST_LIMIT, FIRST_PING
+from .pacer import Pacer
 
 __all__ = ["WRITE_LIMIT", "GuardedConnection", "Wire"]
 
@@ -45,8 +44,6 @@ _STALL_LOOKS = 5
 """How often a client that is behind is looked at within `stall_s`."""
 _UNDER_WAY = 64
 _UNDER_WAY_TRUSTED = 1024
-_TIMER_S = 0.001
-"""What a timer of the loop may be early by."""
 
 
 class GuardedConnection(MeasuredConnection):
@@ -208,12 +205,10 @@ class Wire:
         "_closing",
         "_connection",
         "_limit",
-        "_look_at",
-        "_look_timer",
         "_mailbox",
         "_mark",
         "_most",
-        "_pace",
+        "_pacer",
         "_protocol",
         "_transport",
         "_under_way",
@@ -232,17 +227,15 @@ class Wire:
         self.paused = connection.paused
         """Whether the socket takes no more for now, or the client's library has too much to read already."""
         self.stuck = False
-        """Whether that is so because of how the client reads: it has had its chance."""
+        """Whether values are to give way to newer ones because of how the client reads: it has had its chance."""
         self._clogged = False
         """Whether the socket took no more after the loop had done I/O."""
         self._written = 0
-        self._limit = UNLIMITED
+        self._limit = FIRST_LIMIT
         """`_written` may go up to this, and a little over."""
         self._mark = FIRST_PING
         """From here on there is something to do about the pace."""
-        self._pace: Pace | None = None
-        self._look_timer: asyncio.TimerHandle | None = None
-        self._look_at = math.inf
+        self._pacer: Pacer | None = None
         self.cut = False
         """Whether it was dropped by one of the guards."""
         self._under_way = 0
@@ -272,64 +265,44 @@ class Wire:
                 self._pass_mark()
 
     def _pass_mark(self) -> None:
-        if self._pace is None:
-            self._pace = Pace()
-        self._pace.wrote(self._written, time.monotonic())
-        self._go_on(self._pace)
+        if self._pacer is None:
+            self._pacer = Pacer(self._connection, self._connection.checks, self._look)
+        self._pacer.wrote(self._written)
+        self._follow(self._pacer)
 
     def pong_taken(self, payload: bytes) -> bool:
-        """Take a pong; return whether it answers a ping of `_ask`."""
-        pace = self._pace
-        if pace is None or not pace.answered(payload, self._written, time.monotonic()):
+        """Take a pong; return whether it tells how far the client has read."""
+        pacer = self._pacer
+        if pacer is None or not pacer.pong_taken(payload, self._written):
             return False
-        self._go_on(pace)
+        self._follow(pacer)
         return True
 
     def _look(self) -> None:
-        self._stop_looking()
-        if self._pace is not None and self._protocol.state is OPEN:
-            self._pace.look(self._written, time.monotonic())
-            self._go_on(self._pace)
+        if self._pacer is not None:
+            self._pacer.look(self._written)
+            self._follow(self._pacer)
 
-    def _go_on(self, pace: Pace) -> None:
-        """Put a ping behind what was written where one is due; write on, wait, and look again as the pace says."""
-        if pace.must_ask(self._written) and self._protocol.state is OPEN:
-            now = time.monotonic()
-            if pace.may_vouch and self._connection.checks.take(now):
-                pace.vouch(self._written)
-            else:
-                payload = pace.ask(self._written, now)
-                self._transport.write(Frame(Opcode.PING, payload).serialize(mask=False))
-        self._limit = pace.limit
-        self._mark = min(pace.ask_at, pace.limit)
+    def _follow(self, pacer: Pacer) -> None:
+        """Write on, or wait, as the pace says."""
+        self._limit = pacer.pace.limit
+        self._mark = pacer.mark
         self.settle()
-        if pace.due != self._look_at:
-            self._stop_looking()
-            self._look_at = pace.due
-            if self._look_at < math.inf:
-                delay_s = max(0.0, self._look_at - time.monotonic()) + _TIMER_S
-                self._look_timer = self._connection.loop.call_later(delay_s, self._look)
-
-    def _stop_looking(self) -> None:
-        self._look_at = math.inf
-        if self._look_timer is not None:
-            self._look_timer.cancel()
-            self._look_timer = None
 
     @property
     def under_way(self) -> int:
         """Bytes that the client's library may not have read; 0 where nobody knows."""
-        return 0 if self._pace is None else self._pace.under_way(self._written)
+        return 0 if self._pacer is None else self._pacer.pace.under_way(self._written)
 
     @property
     def overdue(self) -> bool:
         """Whether it is paused for a client that has not answered in time."""
-        return self._pace is not None and self._pace.late and self._written >= self._limit
+        return self._pacer is not None and self._pacer.pace.late and self._written >= self._limit
 
     @property
     def patience_s(self) -> float:
         """Seconds for which this client may seem to read nothing."""
-        return 0.0 if self._pace is None else self._pace.patience_s
+        return 0.0 if self._pacer is None else self._pacer.pace.patience_s
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; cut the socket when it does not end in time."""
@@ -386,10 +359,10 @@ class Wire:
 
     def settle(self) -> None:
         """Be paused, or not, as the socket and the pace say; tell who waits when neither minds any more."""
-        connection, pace = self._connection, self._pace
+        connection, pace = self._connection, None if self._pacer is None else self._pacer.pace
         self._clogged = self._clogged and connection.paused
         held = self._written >= self._limit
-        self.stuck = self._clogged or (held and pace is not None and pace.lags)
+        self.stuck = self._clogged or (pace is not None and (pace.slow or (held and pace.late)))
         paused = connection.paused or held
         if self.overdue:
             connection.watch_stall()
@@ -400,7 +373,8 @@ class Wire:
 
     def lost(self) -> None:
         """The socket is gone."""
-        self._stop_looking()
+        if self._pacer is not None:
+            self._pacer.stop()
         self._most = 1 << 62
         self._release()
 

@@ -36,8 +36,6 @@ class Lock:
         self._held: int | None = None
         self._named = False
         """Whether a power cut leaves the file's name."""
-        self.used_before = False
-        """Whether the file was there before it was taken."""
         self.tokens: tuple[str, ...] = ()
         """The journal holds one of them; none: nothing is known of it."""
         self.mark: tuple[str, int] | None = None
@@ -55,8 +53,6 @@ class Lock:
             with contextlib.suppress(FileNotFoundError):
                 if identity(os.stat(path)) == identity(os.fstat(self._held)):
                     return
-        else:
-            self.used_before = path.exists()
         lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             _lock_file(lock)
@@ -103,6 +99,12 @@ class Lock:
         if self._held is not None:
             os.close(self._held)
             self._held = None
+
+    def remove(self) -> None:
+        """Delete the file, if it is held: there is nothing to remember."""
+        if self._held is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     def _read(self, lock: int) -> None:
         try:

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 from . import schema
-from .faults import JournalError
+from .faults import DamagedError, JournalError
 from .lock import Lock, identity, sync
 
 __all__ = ["Found", "Place"]
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_KEPT_BYTES = 1024 * 1024
+"""Up to this size SQLite leaves the files as they are; beyond it it may cut the write-ahead log back."""
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
 Found = Literal["nothing", "journal", "garbage"]
@@ -35,6 +37,8 @@ class Place:
         self.lock = Lock(self._beside(".lock"))
         self._known: dict[Path, tuple[int, int]] = {}
         """The journal and its write-ahead log, as device and inode."""
+        self._sizes: dict[Path, int] = {}
+        """How large they were at least: SQLite shrinks neither below this while they are open."""
 
     def prepare(self) -> None:
         """Make the folder and take the lock, which is held until `leave`.
@@ -72,7 +76,7 @@ class Place:
             wal = self._beside("-wal")
             return "garbage" if wal.exists() and wal.stat().st_size else "nothing"
         if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
-            if not self.lock.used_before:
+            if not self.lock.tokens:  # no journal of ours ever stood here
                 raise JournalError("it is no journal of Postroom's: choose another path with --journal")
             return "garbage"
         version, application = struct.unpack_from(">I4xI", header, 60)
@@ -89,25 +93,31 @@ class Place:
 
     def remember(self) -> None:
         """Take what stands at the path now for the open journal."""
-        self._known = {path: identity(path.stat()) for path in (self.path, self._beside("-wal"))}
+        self._known = {path: identity(path.lstat()) for path in (self.path, self._beside("-wal"))}
+        self._sizes = {}
 
     def taken_away(self) -> bool:
         """Tell whether the open journal, or its write-ahead log, has been deleted.
 
         Raises:
+            DamagedError: One of them was cut short.
             JournalError: Something else stands in its place.
         """
         missing = False
         for path, known in self._known.items():
             try:
-                found = identity(os.stat(path))
+                found = os.lstat(path)  # a link to the file would be followed at the next start, unlike now
             except (FileNotFoundError, NotADirectoryError):
                 missing = True
-            else:
-                if found != known:
-                    raise JournalError(
-                        f"another file was put in the place of {path.name}: move it away, and the journal is put back"
-                    )
+                continue
+            if identity(found) != known:
+                raise JournalError(
+                    f"another file was put in the place of {path.name}: move it away, and the journal is put back"
+                )
+            size = min(found.st_size, _KEPT_BYTES)
+            if size < self._sizes.get(path, 0):
+                raise DamagedError(f"{path.name} was cut short by another program")
+            self._sizes[path] = size
         return missing
 
     def put_back(self, copy: Path) -> None:
@@ -153,7 +163,9 @@ class Place:
         return aside
 
     def leave(self) -> None:
-        """Let go of the lock."""
+        """Let go of the lock; where it guarded nothing of ours, leave nothing behind."""
+        if not self.lock.tokens:
+            self.lock.remove()
         self.lock.leave()
 
     def _beside(self, ending: str) -> Path:

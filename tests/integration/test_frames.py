@@ -149,7 +149,8 @@ async def test_a_close_without_a_code_is_answered(router: Router) -> None:
 
 async def test_what_comes_after_a_close_is_not_obeyed(router: Router) -> None:
     """RFC 6455, 5.5.1; what came before it is."""
-    async with RawClient(router.addresses.ws_url) as client:
+    async with NativeClient(router.addresses.ws_url) as watching, RawClient(router.addresses.ws_url) as client:
+        await watching.subscribe("doc:1")
         await client.open()
         events = [
             frame(TEXT, json.dumps({"type": "publish", "room": "doc:1", "kind": "a.b", "data": {"n": n}}).encode())
@@ -157,10 +158,9 @@ async def test_what_comes_after_a_close_is_not_obeyed(router: Router) -> None:
         ]
         await client.send(events[0] + frame(CLOSE, b"\x03\xe8") + events[1])
         assert await client.closed() == 1000
-    async with NativeClient(router.addresses.ws_url) as client:
-        await wait_until(lambda: router.directory.known("doc:1"), "the first event is taken")
-        history = await client.ask("history", room="doc:1")
-        assert [event["data"]["n"] for event in history["events"]] == [0]
+        assert [event["data"] for event in await watching.events(1)] == [{"n": 0}]
+        await publish(router, "doc:1", "a.b", {"n": "last"})
+        assert [message["data"] for message in await watching.nothing_more()] == [{"n": "last"}]
 
 
 async def test_a_half_closed_connection_ends(router: Router) -> None:

@@ -135,7 +135,7 @@ async def received(client: ClientConnection) -> dict[str, Any]:
 async def fill(side: Side) -> None:
     """Write until the socket takes no more, and some more that has to wait."""
     number = 0
-    while not side.wire.paused:
+    while not side.connection.paused:
         side.wire.write(pong(number, 8 * KIB))
         number += 1
         await asyncio.sleep(0)  # the loop gets to hand on what it can

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from server.pace import UNLIMITED, Pace
+from server.pace import FIRST_LIMIT, FIRST_PING, UNLIMITED, Pace
 
 FRAME = 250
 KIB = 1024
@@ -19,13 +19,15 @@ class Reader:
         per_s: Frames that its program takes a second; 0: none.
         distance_s: How long a frame and its answer are under way.
         answers: Whether it answers pings.
+        frame: Bytes of a frame.
     """
 
-    def __init__(self, per_s: float, *, distance_s: float = 0.001, answers: bool = True) -> None:
+    def __init__(self, per_s: float, *, distance_s: float = 0.001, answers: bool = True, frame: int = FRAME) -> None:
         self.pace = Pace()
         self.per_s = per_s
         self.distance_s = distance_s
         self.answers = answers
+        self.frame = frame
         self.now = 1000.0
         self.written = 0
         self.pings = 0
@@ -52,7 +54,7 @@ class Reader:
                 self.pace.look(self.written, self.now)
                 self._ask_where_due()
             if offered and not self.held:
-                self.write(FRAME)
+                self.write(self.frame)
 
     def stand_still(self, seconds: float) -> None:
         """Let time pass in which we do nothing; the timers fire before what came in is read."""
@@ -64,7 +66,7 @@ class Reader:
         self.written += size
         self._way.append((self.now, self.now))
         self.most_under_way = max(self.most_under_way, self.pace.under_way(self.written))
-        if self.written >= min(self.pace.ask_at, self.pace.limit):
+        if self.written >= max(FIRST_PING, min(self.pace.ask_at, self.pace.limit)):
             self.pace.wrote(self.written, self.now)
             self._ask_where_due()
 
@@ -104,11 +106,37 @@ def settled(per_s: float, *, distance_s: float = 0.001) -> Reader:
     return reader
 
 
+# --- who is new
+
+
+def test_a_new_client_is_written_little_before_its_first_answer() -> None:
+    """However much there is: otherwise all of it would be in the library of a slow one."""
+    reader = Reader(1000.0, distance_s=0.1)
+    while not reader.held:
+        reader.write(FRAME)
+    assert reader.written < FIRST_LIMIT + FRAME
+    assert reader.pings == 1
+    assert not reader.pace.lags, "nobody knows how it reads"
+    reader.run(0.25, offered=False)
+    assert not reader.held
+
+
+def test_a_new_client_is_not_pinged_with_its_first_small_answers() -> None:
+    reader = Reader(1000.0)
+    while reader.written + FRAME < FIRST_PING:
+        reader.write(FRAME)
+    assert reader.pings == 0
+
+
 # --- who does not answer
 
 
-def test_a_client_that_answers_nothing_is_not_held_and_asked_once() -> None:
+def test_a_client_that_answers_nothing_is_held_for_a_moment_and_asked_once() -> None:
     reader = Reader(10.0, answers=False)
+    reader.run(0.2)
+    assert reader.held
+    reader.run(0.2)
+    assert not reader.held
     reader.run(60.0)
     assert (reader.pace.limit, reader.pings) == (UNLIMITED, 1)
     assert not reader.pace.lags
@@ -188,11 +216,25 @@ def test_a_slow_client_sees_fresh_values_and_most_of_what_it_can_take(per_s: flo
     assert len(reader.ages) > 0.6 * 60.0 * per_s
 
 
-def test_who_is_slow_lags_whenever_it_is_held() -> None:
-    """Otherwise the oldest of what waits would be written at its turn, not the newest."""
+def test_a_slow_client_sees_fresh_values_within_seconds() -> None:
+    """What was sent before it was known to be slow has been read by then, and little came on top of that."""
+    for frame in (180, 250, 600):
+        reader = Reader(10.0, frame=frame)
+        reader.run(5.0)
+        reader.ages.clear()
+        reader.run(5.0)
+        assert max(reader.ages) < 2.0
+
+
+def test_who_is_slow_lags_whether_it_is_held_or_not() -> None:
+    """Otherwise the oldest of a batch that comes at its turn would be written, not the newest."""
     reader = settled(10.0)
+    assert reader.pace.slow
     assert reader.pace.lags
     assert reader.held
+    while reader.held:
+        reader.run(0.005, offered=False)
+    assert reader.pace.slow
 
 
 def test_a_slow_client_is_pinged_about_as_often_as_it_is_written_something() -> None:
@@ -230,11 +272,12 @@ def test_a_quick_client_that_stood_still_for_once_is_let_go_within_seconds() -> 
 
 
 def test_how_long_a_client_may_seem_to_read_nothing_is_what_it_has_shown() -> None:
-    young, slow, quick = Reader(1.0), settled(1.0), Reader(1000.0)
+    young, slow, slower, quick = Reader(1.0), settled(5.0), settled(1.0), Reader(1000.0)
     young.run(1.0)
     quick.run(10.0)
-    assert young.pace.patience_s >= 20.0
-    assert 3 * 12.0 <= slow.pace.patience_s <= 60.0
+    assert young.pace.patience_s == 0.0
+    assert 3 * 12 / 5.0 <= slow.pace.patience_s < 30.0
+    assert slower.pace.patience_s == 30.0
     assert quick.pace.patience_s == 0.0
 
 

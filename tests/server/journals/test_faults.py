@@ -361,6 +361,31 @@ async def test_what_is_put_in_the_journals_place_is_left_alone(path: Path) -> No
         assert await kept.ids() == ["a", "c"]
 
 
+async def test_a_link_in_the_journals_place_is_another_file(path: Path) -> None:
+    """The next start would follow it, and not find what lies beside the journal."""
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a")
+        moved = move(path, "moved")
+        path.symlink_to(moved)
+        assert "another file was put in the place of journal.db" in reason(await kept.append("b"))
+        path.unlink()
+        await goes_on(kept, "c", 2)
+
+
+@pytest.mark.parametrize("ending", ["", "-wal"])
+async def test_nothing_is_acknowledged_after_a_file_was_cut_short(path: Path, ending: str, logged: Logged) -> None:
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a")
+        os.truncate(f"{path}{ending}", 0)
+        acknowledged = False
+        with contextlib.suppress(PostroomError):
+            acknowledged = isinstance((await kept.append("b"))[0], Event)
+    async with keeper(path) as kept:
+        assert not acknowledged or await kept.ids() == ["a", "b"]
+
+
 async def test_a_room_whose_refused_events_could_not_be_taken_back_has_to_open_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
