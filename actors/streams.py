@@ -61,9 +61,13 @@ class Streams:
 
     def _may_hold(self, held: bool) -> bool:
         """Return whether there is room for what a client cannot take yet; where some is `held`, make some."""
-        if held and (self._wire.stuck or self._outbox.full):
-            self._outbox.conflate()
-        return not self._outbox.full
+        outbox, wire = self._outbox, self._wire
+        if held and outbox.full and not wire.stuck and not wire.buffered:
+            # Held only until the client has shown how fast it reads, and the socket takes it: no reason to drop any.
+            outbox.flush(wire.write)
+        elif held and (wire.stuck or outbox.full):
+            outbox.conflate()
+        return not outbox.full
 
     def attached(self, message: Attached) -> bool:
         """Deliver what the room has after the cursor; return whether this was part of a repair."""

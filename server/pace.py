@@ -94,7 +94,7 @@ class Pace:
     )
 
     def __init__(self) -> None:
-        self.limit = FIRST_LIMIT
+        self.limit = UNLIMITED
         """Bytes in all up to which may be written now."""
         self.ask_at = 0
         """Bytes in all from which on a ping is due behind them."""
@@ -287,7 +287,7 @@ class Pace:
             self._grow(now)
         if not self._known:
             self.ask_at = UNLIMITED if self._asked else 0  # the first answer decides whether there is a second ping
-            self.limit = UNLIMITED if self._waited else FIRST_LIMIT
+            self.limit = UNLIMITED
         elif self._rate:
             self._plan_turn(written, now)
         else:

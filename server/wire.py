@@ -21,7 +21,7 @@ from actors.messages import Writable
 from actors.throttle import TokenBucket
 
 from .intake import MeasuredConnection
-from .pace import FIRST_LIMIT, FIRST_PING
+from .pace import FIRST_PING, UNLIMITED
 from .pacer import Pacer
 
 __all__ = ["WRITE_LIMIT", "GuardedConnection", "Wire"]
@@ -231,7 +231,7 @@ class Wire:
         self._clogged = False
         """Whether the socket took no more after the loop had done I/O."""
         self._written = 0
-        self._limit = FIRST_LIMIT
+        self._limit = UNLIMITED
         """`_written` may go up to this, and a little over."""
         self._mark = FIRST_PING
         """From here on there is something to do about the pace."""
