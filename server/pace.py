@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["FIRST_LIMIT", "FIRST_PING", "UNLIMITED", "Pace"]
+__all__ = ["FIRST_PING", "UNLIMITED", "Pace"]
 
 UNLIMITED = 1 << 62
 FIRST_PING = 2 * 1024
 """Bytes that a client was written before it is pinged for this, and costs memory."""
-FIRST_LIMIT = 4 * 1024
-"""Bytes that a client is written before it has answered its first ping, or had its time for that."""
 
 _FIRST_WINDOW = 1024
 _READ_AHEAD = 8 * 1024
@@ -30,8 +28,6 @@ _YOUNG_PINGS = 4
 """Pings that everyone gets: a slow client shows itself in the first 16 messages, which its library reads ahead."""
 _MOST_PINGS = 16
 
-_FIRST_ANSWER_S = 0.25
-"""How long the first ping's answer is waited for."""
 _LATE_S = 0.25
 """By how much a pong may take longer than the connection's shortest before its client counts as slow."""
 _LOOK_TWICE_S = 0.05
@@ -86,7 +82,6 @@ class Pace:
         "_suspect",
         "_suspect_at",
         "_turn_at",
-        "_waited",
         "_window",
         "ask_at",
         "late",
@@ -101,8 +96,6 @@ class Pace:
         self.late = False
         """Whether an answer is overdue."""
         self._known = False
-        self._waited = False
-        """Whether the first ping was not answered in its time."""
         self._window = _FIRST_WINDOW
         self._rate = 0.0
         """Bytes/s of a slow client; 0: it is not."""
@@ -161,8 +154,6 @@ class Pace:
     @property
     def due(self) -> float:
         """When to `look`; infinite: not before something else happens."""
-        if not self._known and self._asked and not self._waited:
-            return self._asked[0][2] + _FIRST_ANSWER_S
         if not self._known or self.late:
             return math.inf
         if not self._asked:
@@ -219,9 +210,7 @@ class Pace:
 
     def look(self, written: int, now: float) -> None:
         """See what time has brought: an answer that is late, or the next turn of a slow client."""
-        if not self._known:
-            self._waited = bool(self._asked) and now >= self._asked[0][2] + _FIRST_ANSWER_S
-        elif not self.late and self._asked:
+        if self._known and not self.late and self._asked:
             number, _, at = self._asked[0]
             if number == self._suspect:
                 self.late = now >= self._suspect_at + _LOOK_TWICE_S

@@ -94,7 +94,12 @@ async def test_a_slow_reader_sees_fresh_values_and_every_session_event_and_alert
             elif message["type"] == "event":
                 assert message["prev"] == position, "the chain is whole"
                 position = message["offset"]
-                if message["kind"] == "progress" and publishing is not None and not ended.is_set() and time.monotonic() > began + SETTLED_S:
+                if (
+                    message["kind"] == "progress"
+                    and publishing is not None
+                    and not ended.is_set()
+                    and time.monotonic() > began + SETTLED_S
+                ):
                     ages.append(time.time() - message["data"]["sent"])
                 elif message["kind"] in seen:
                     seen[message["kind"]].append(message["data"]["number"])

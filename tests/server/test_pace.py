@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from server.pace import FIRST_LIMIT, FIRST_PING, UNLIMITED, Pace
+from server.pace import FIRST_PING, UNLIMITED, Pace
 
 FRAME = 250
 KIB = 1024
@@ -109,16 +109,13 @@ def settled(per_s: float, *, distance_s: float = 0.001) -> Reader:
 # --- who is new
 
 
-def test_a_new_client_is_written_little_before_its_first_answer() -> None:
-    """However much there is: otherwise all of it would be in the library of a slow one."""
+def test_a_new_client_is_not_held_before_its_first_answer() -> None:
+    """Nobody knows how it reads, or whether it answers at all."""
     reader = Reader(1000.0, distance_s=0.1)
-    while not reader.held:
+    for _ in range(100):
         reader.write(FRAME)
-    assert reader.written < FIRST_LIMIT + FRAME
-    assert reader.pings == 1
-    assert not reader.pace.lags, "nobody knows how it reads"
-    reader.run(0.25, offered=False)
     assert not reader.held
+    assert reader.pings == 1
 
 
 def test_a_new_client_is_not_pinged_with_its_first_small_answers() -> None:
@@ -131,10 +128,8 @@ def test_a_new_client_is_not_pinged_with_its_first_small_answers() -> None:
 # --- who does not answer
 
 
-def test_a_client_that_answers_nothing_is_held_for_a_moment_and_asked_once() -> None:
+def test_a_client_that_answers_nothing_is_not_held_and_asked_once() -> None:
     reader = Reader(10.0, answers=False)
-    reader.run(0.2)
-    assert reader.held
     reader.run(0.2)
     assert not reader.held
     reader.run(60.0)

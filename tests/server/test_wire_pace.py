@@ -18,7 +18,6 @@ from websockets.protocol import OPEN
 
 from actors.messages import Writable
 from actors.throttle import TokenBucket
-from server.pace import FIRST_LIMIT
 
 from .sockets import KIB, WAIT_S, Server, Side, connected, fill, pong, received, serving, until
 
@@ -176,11 +175,8 @@ async def mute(server: Server) -> AsyncIterator[tuple[asyncio.StreamReader, Side
             await writer.wait_closed()
 
 
-async def test_a_client_that_answers_no_pings_is_held_but_once() -> None:
+async def test_a_client_that_answers_no_pings_is_not_held() -> None:
     async with serving(stall_s=0.3) as server, mute(server) as (reader, side):
-        side.wire.write(value(0) * 100)
-        assert (side.wire.paused, side.wire.stuck) == (True, False)
-        await until(lambda: side.ear.of(Writable))
         count, started = 0, time.monotonic()
         while time.monotonic() - started < 1.0:
             side.wire.write(value(0) * 100)
@@ -290,7 +286,7 @@ async def test_pongs_that_answer_nothing_do_nothing(pongs: Callable[[ClientConne
         await client.send("done")
         async with asyncio.timeout(WAIT_S):
             assert await side.connection.recv() == "done"
-        assert side.wire.room == FIRST_LIMIT
+        assert side.wire.room > 1 << 60
         side.wire.write(pong(1))
         assert (await received(client))["id"] == 1
 

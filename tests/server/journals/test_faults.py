@@ -161,6 +161,14 @@ def write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
+def link(path: Path, to: Path) -> None:
+    path.symlink_to(to)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
 def content(path: Path) -> bytes:
     return path.read_bytes()
 
@@ -367,9 +375,9 @@ async def test_a_link_in_the_journals_place_is_another_file(path: Path) -> None:
         await kept.record()
         await kept.append("a")
         moved = move(path, "moved")
-        path.symlink_to(moved)
+        link(path, moved)
         assert "another file was put in the place of journal.db" in reason(await kept.append("b"))
-        path.unlink()
+        remove(path)
         await goes_on(kept, "c", 2)
 
 
