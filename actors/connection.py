@@ -397,8 +397,6 @@ class Connection(LoopActor):
             return
         if isinstance(tag, commands.Subscribe):
             self._state.pending.pop(tag.room, None)
-            if tag.room in self._state.subscriptions:  # the room failed when it had let the connection in already
-                self._leave(tag.room)
         if self._unsettled(tag):
             self._send_error(tag.id, message.refusal)
             self._settle(tag)

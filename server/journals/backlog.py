@@ -1,11 +1,19 @@
 """Backlog: what rooms have asked of the journal and not been told yet. It outlives the actors that work on it.
 
+All of it takes effect in its order, until nothing can be written. From then on events are refused, and what only reads
+goes on; it overtakes what is to be written later:
+
+    Snapshot, Trim   the newest of each room waits for the end of the trouble
+    Release          what waits of its room goes with it: its events are in the file, and from them its state
+    Open             the room's record is the one before the snapshot and the trim, which is as good
+
 Used on the loop's thread only.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from actors.errors import ErrorCode, LogUnavailable, Refusal
@@ -41,9 +49,11 @@ class Backlog:
         self.bytes = 0
         """Their data, and the states of snapshots."""
         self._waiting: deque[Operation] = deque()
+        self._later: dict[tuple[type[Operation], str], Snapshot | Trim] = {}
+        """What waits for the end of trouble, by kind and room; it comes before all else then."""
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._later)
 
     def put(self, operation: Operation) -> None:
         """Let an operation wait for its turn."""
@@ -57,7 +67,14 @@ class Backlog:
 
         While there is trouble only what needs no writing is taken.
         """
-        taken = self._readable() if self.trouble is not None else self._first()
+        if self.trouble is not None:
+            self._waiting = deque(self._put_off(self._waiting))
+        elif self._later:
+            # A trim is cut down to what the room's snapshot covers, which has to be there by then.
+            later = sorted(self._later.values(), key=lambda each: isinstance(each, Trim))
+            self._waiting.extendleft(reversed(later))
+            self._later = {}
+        taken = self._first()
         if not taken and not probe:
             return None
         self.under_way = Batch(taken, now_ms, probe=probe)
@@ -78,23 +95,41 @@ class Backlog:
                     self._expel(operation, result)
                 self._tell(operation, result)
         self.under_way = None
-        undone = [
-            each for each in batch.operations if outcome.trouble is not None and isinstance(each, Snapshot | Trim)
-        ]
-        self._waiting.extendleft(reversed(undone))
-        self.bytes -= sum(map(_size, batch.operations)) - sum(map(_size, undone))
+        done = batch.operations if outcome.trouble is None else self._put_off(batch.operations)
+        self.bytes -= sum(map(_size, done))
         if outcome.trouble is not None:
             self.refuse_waiting(outcome.trouble)
 
     def refuse_waiting(self, reason: str) -> None:
-        """Refuse every event that waits."""
-        for _ in range(len(self._waiting)):
-            operation = self._waiting.popleft()
-            if isinstance(operation, Add):
-                self.bytes -= _size(operation)
-                self._tell(operation, unavailable(reason))
-            else:
-                self._waiting.append(operation)
+        """Refuse every event that waits, and put off what else is to be written.
+
+        What was told to whoever waited for it, when this fails, is not told again by the next call.
+        """
+        # Those that are refused take no part in the order of the others.
+        self._waiting = deque(sorted(self._put_off(self._waiting), key=lambda each: not isinstance(each, Add)))
+        while self._waiting and isinstance(operation := self._waiting[0], Add):
+            self._waiting.popleft()
+            self.bytes -= _size(operation)
+            self._tell(operation, unavailable(reason))
+
+    def _put_off(self, operations: Iterable[Operation]) -> list[Operation]:
+        """Let snapshots and trims wait for the end of trouble, the newest of each room; return what else there is."""
+        others: list[Operation] = []
+        for operation in operations:
+            if isinstance(operation, Snapshot | Trim):
+                self._forget(type(operation), operation.room)
+                self._later[type(operation), operation.room] = operation
+                continue
+            if isinstance(operation, Release):
+                self._forget(Snapshot, operation.room)
+                self._forget(Trim, operation.room)
+            others.append(operation)
+        return others
+
+    def _forget(self, kind: type[Operation], room: str) -> None:
+        former = self._later.pop((kind, room), None)
+        if former is not None:
+            self.bytes -= _size(former)
 
     def _first(self) -> list[Operation]:
         taken: list[Operation] = []
@@ -103,11 +138,6 @@ class Backlog:
             operation = self._waiting.popleft()
             size += _size(operation)
             taken.append(operation)
-        return taken
-
-    def _readable(self) -> list[Operation]:
-        taken: list[Operation] = [each for each in self._waiting if isinstance(each, Open | Release)]
-        self._waiting = deque(each for each in self._waiting if not isinstance(each, Open | Release))
         return taken
 
     def _learn(self, outcome: Outcome) -> None:

@@ -117,10 +117,10 @@ class Journal(LoopActor):
         """Go on with what was under way: the batch itself knows whether it was done, and what of it was told."""
         desk = self._desk
         desk.woken = False
+        self._take_stock()  # first: what is under way is older than what waits
         if desk.backlog.trouble is not None:
             desk.probe_due = True
             desk.backlog.refuse_waiting(desk.backlog.trouble)
-        self._take_stock()
 
     @handles(Pending)
     def _pending(self, message: Pending) -> None:

@@ -78,6 +78,7 @@ def read_room(db: sqlite3.Connection, name: str, room_id: int) -> tuple[RoomRow,
     ).fetchone()
     epoch, top, last, gone, lost, watched, crc, state_offset, state, alerts, state_crc = row
     room = RoomRow(name, epoch, room_id, top, last, gone, lost, bool(watched), state_offset or 0)
+    room.alert_offset = top if watched else 0
     if not is_sound(room, crc):
         raise DamagedError(WRONG_ROW)
     if state is not None and (

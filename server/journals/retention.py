@@ -20,6 +20,8 @@ __all__ = ["Excess", "Retention", "Trimmed"]
 
 _CHECK_EVERY = 32
 """Transactions between two looks at the size."""
+_AGAIN_MS = 60_000
+"""How long it is left alone when all that is in it is in use: it takes a look at every room to find that out."""
 _ENOUGH = 0.9
 """To which part of the bound the journal is trimmed, so that it does not start over with the next event."""
 _STEP_EVENTS = 2000
@@ -50,6 +52,7 @@ class Trimmed(msgspec.Struct):
     rooms_trimmed: int = 0
     rooms_forgotten: int = 0
     used_bytes: int = 0
+    """How large it was at the last look."""
     enough: bool = True
     """Whether the journal is small enough now; else all that is left is in use."""
 
@@ -77,29 +80,34 @@ class Retention:
         self._most_bytes = most_bytes
         self._transactions = 0
         self._trimmed: Trimmed | None = None
-        """What was dropped so far; None: the journal is not too large."""
+        """What was dropped so far; None: the journal is not too large, or left alone."""
+        self._given_up_ms: int | None = None
+        """When there was nothing left to drop; None: the journal was within its bound since."""
         self._candidates: deque[int] = deque()
         self._what = _TO_TRIM
         """What the candidates are for."""
 
     @property
     def active(self) -> bool:
-        """Whether the journal is too large."""
+        """Whether something may have to be dropped now."""
         return self._trimmed is not None
 
-    def look(self, db: sqlite3.Connection) -> Trimmed | None:
+    def look(self, db: sqlite3.Connection, now_ms: int) -> Trimmed | None:
         """Look at the size, if it is time to; return what was dropped when the journal has become small enough."""
         self._transactions += 1
-        if not self._most_bytes or (self._trimmed is None and self._transactions % _CHECK_EVERY):
+        if not self._most_bytes or (self._trimmed is None and (self._transactions % _CHECK_EVERY or self._rests(now_ms))):
             return None
         (used,) = db.execute(_USED).fetchone()
         if self._trimmed is None:
-            self._trimmed = Trimmed() if used > self._most_bytes else None
-        elif used <= self._most_bytes * _ENOUGH:
-            return self._end(used)
-        else:
-            self._trimmed.used_bytes = used
-        return None
+            if used <= self._most_bytes:
+                self._given_up_ms = None
+                return None
+            self._trimmed = Trimmed()
+        self._trimmed.used_bytes = used
+        if used > self._most_bytes * _ENOUGH:
+            return None
+        self._given_up_ms = None
+        return self._end()
 
     def excess(self, db: sqlite3.Connection, opened: Collection[int]) -> Excess | None:
         """Choose what to drop now; None: nothing, or there is nothing left to drop."""
@@ -118,17 +126,26 @@ class Retention:
         aside = db.execute(_OLDEST_ASIDE).fetchone()
         return None if aside is None else Excess([], [], [], aside)
 
-    def give_up(self) -> Trimmed | None:
-        """All that is left is in use: look again later."""
+    def give_up(self, now_ms: int) -> Trimmed | None:
+        """Leave alone what is left, because it is in use, for a while; return what was dropped.
+
+        None: nothing was, as the last time.
+        """
         if self._trimmed is None:
             return None
-        self._trimmed.enough = False
-        return self._end(self._trimmed.used_bytes)
+        trimmed = self._end()
+        trimmed.enough = trimmed.used_bytes <= self._most_bytes
+        known = self._given_up_ms is not None and not (trimmed.rooms_trimmed or trimmed.rooms_forgotten)
+        self._given_up_ms = now_ms
+        return None if known else trimmed
 
-    def _end(self, used: int) -> Trimmed:
+    def _rests(self, now_ms: int) -> bool:
+        # The system's clock may have been put back.
+        return self._given_up_ms is not None and 0 <= now_ms - self._given_up_ms < _AGAIN_MS
+
+    def _end(self) -> Trimmed:
         assert self._trimmed is not None
         trimmed, self._trimmed = self._trimmed, None
-        trimmed.used_bytes = used
         self._candidates.clear()
         return trimmed
 

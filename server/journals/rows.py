@@ -41,7 +41,7 @@ class RoomRow(msgspec.Struct):
     state_offset: int = 0
     """Where its snapshot stands; 0: it has none. Not in the row."""
     alert_offset: int = 0
-    """Of the last alert to acknowledge since it was opened. Not in the row."""
+    """Up to here there may be an alert to acknowledge: a snapshot from before does not know it. Not in the row."""
     used_ms: int = 0
     """When it was written last, Unix time in milliseconds. Not sealed."""
 

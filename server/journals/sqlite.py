@@ -32,6 +32,9 @@ class SqliteLog:
     Policy when events come faster than the disk takes them: up to 50,000 events or 64 MiB of data wait; past that an
     append is refused as `busy`.
 
+    Policy while nothing can be written: events are refused as `journal_unavailable`, rooms are opened and released.
+    Of each open room the newest snapshot and the newest trim wait for the end of it; its release drops them.
+
     Args:
         path: The file; it is made, with its folder, where there is none.
         clock: For stamps and probes.

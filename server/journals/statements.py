@@ -7,7 +7,7 @@ The `sqlite3` module lets go of the interpreter at each step of a statement, and
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain, repeat
 from typing import Any
@@ -18,18 +18,23 @@ __all__ = ["insert", "write_trims"]
 
 _ROWS_AT_ONCE = 256
 
-# Each trim is a JSON list: room, before, ids_since_ms, offsets to keep. CROSS JOIN keeps SQLite to this order.
+# Each gap is a JSON list: room, the first offset in it, the first one behind it. Each trim: room, ids_since_ms. CROSS
+# JOIN keeps SQLite to this order: one search for each gap, and no look at what stays.
 _TRIMMED = (
-    "FROM json_each(?1) AS t CROSS JOIN events AS e "
-    "ON e.room = json_extract(t.value, '$[0]') AND e.offset < json_extract(t.value, '$[1]') "
-    "WHERE e.offset NOT IN (SELECT value FROM json_each(t.value, '$[3]'))"
+    "FROM json_each(?1) AS g CROSS JOIN events AS e ON e.room = json_extract(g.value, '$[0]') "
+    "AND e.offset >= json_extract(g.value, '$[1]') AND e.offset < json_extract(g.value, '$[2]')"
 )
-_KEEP_IDS = f"INSERT OR REPLACE INTO past_ids SELECT e.room, e.offset, e.id, e.time_ms {_TRIMMED} AND e.named"
+_KEEP_IDS = f"INSERT OR REPLACE INTO past_ids SELECT e.room, e.offset, e.id, e.time_ms {_TRIMMED} WHERE e.named"
 _DROP_EVENTS = f"DELETE FROM events WHERE (room, offset) IN (SELECT e.room, e.offset {_TRIMMED})"
+# From the oldest up to the first that is young enough: a room may have 100,000.
+_YOUNG = (
+    "SELECT y.offset FROM past_ids AS y WHERE y.room = json_extract(t.value, '$[0]') "
+    "AND y.time_ms >= json_extract(t.value, '$[1]') ORDER BY y.offset LIMIT 1"
+)
 _DROP_IDS = (
     "DELETE FROM past_ids WHERE (room, offset) IN (SELECT p.room, p.offset "
     "FROM json_each(?1) AS t CROSS JOIN past_ids AS p ON p.room = json_extract(t.value, '$[0]') "
-    "WHERE p.time_ms < json_extract(t.value, '$[2]'))"
+    f"AND p.offset < ifnull(({_YOUNG}), {2**63 - 1}))"
 )
 
 
@@ -51,11 +56,35 @@ def insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]], e
 
 
 def write_trims(db: sqlite3.Connection, trims: Iterable[tuple[int, int, int, tuple[int, ...]]]) -> None:
-    """Drop old events of many rooms, each of which is there once; keep the ids that publishers gave."""
-    what = (msgspec.json.encode(trims).decode(),)
-    db.execute(_KEEP_IDS, what)
-    db.execute(_DROP_EVENTS, what)
-    db.execute(_DROP_IDS, what)
+    """Drop old events of many rooms, and keep the ids that publishers gave; the time it takes grows with what is kept.
+
+    Args:
+        db: Within a transaction.
+        trims: Each a room, that is there once, the offset before which events go, `ids_since_ms`, and offsets that
+            stay, in any order.
+    """
+    trims = list(trims)
+    gaps = _as_json([(room, *gap) for room, before, _, keep in trims for gap in _gaps(before, keep)])
+    db.execute(_KEEP_IDS, gaps)
+    db.execute(_DROP_EVENTS, gaps)
+    db.execute(_DROP_IDS, _as_json([(room, ids_since_ms) for room, _, ids_since_ms, _ in trims]))
+
+
+def _gaps(before: int, keep: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield what lies between the offsets that stay: the first offset of each gap, and the first one behind it."""
+    first = 0
+    for offset in sorted(keep):
+        if offset >= before:
+            break
+        if offset > first:
+            yield first, offset
+        first = offset + 1
+    if first < before:
+        yield first, before
+
+
+def _as_json(rows: list[tuple[int, ...]]) -> tuple[str]:
+    return (msgspec.json.encode(rows).decode(),)
 
 
 @cache

@@ -388,13 +388,13 @@ class Store:
     # --- keeping within the bound
 
     def _retain(self, turn: Turn) -> None:
-        turn.report.trimmed = self._retention.look(self._db)
+        turn.report.trimmed = self._retention.look(self._db, turn.now_ms)
         if not self._retention.active:
             return
         opened = {room.id for name in (*self._rooms, *turn.rooms) if (room := self._room(turn, name)) is not None}
         excess = self._retention.excess(self._db, opened)
         if excess is None:
-            turn.report.trimmed = turn.report.trimmed or self._retention.give_up()
+            turn.report.trimmed = turn.report.trimmed or self._retention.give_up(turn.now_ms)
             return
         for room, before, keep in excess.trim:
             self._trim_room(turn, room, before, before - 1, keep, 0)
@@ -444,6 +444,7 @@ class Store:
             if watched:
                 self.watched.add(name)
             if opened.get(name) == epoch:
+                room.alert_offset = top if watched else 0
                 self._rooms[name] = room
         self._next_id = largest + 1
         if damaged:
