@@ -31,7 +31,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """One for each operation."""
     report: Report | None = None
     trouble: str | None = None
-    """Why nothing was written; None: all is well."""
+    """Why nothing can be written; None: all is well. What has an event for its result was written even so."""
     begun: Begun | None = None
     expelled: frozenset[str] = frozenset()
     """Rooms that have to be opened again, because what is in them is not what they were told."""

@@ -95,7 +95,9 @@ class Retention:
     def look(self, db: sqlite3.Connection, now_ms: int) -> Trimmed | None:
         """Look at the size, if it is time to; return what was dropped when the journal has become small enough."""
         self._transactions += 1
-        if not self._most_bytes or (self._trimmed is None and (self._transactions % _CHECK_EVERY or self._rests(now_ms))):
+        if not self._most_bytes:
+            return None
+        if self._trimmed is None and (self._transactions % _CHECK_EVERY or self._rests(now_ms)):
             return None
         (used,) = db.execute(_USED).fetchone()
         if self._trimmed is None:

@@ -146,7 +146,7 @@ class Store:
         return row is not None and row[0] >= offset
 
     def probe(self) -> None:
-        """Find out whether the file can be written: write something to the disk and remove it again.
+        """Find out whether the file works: write something to the disk and remove it again, and read what all need.
 
         It is as large as what failed last: there may be room for less.
         """
@@ -154,6 +154,8 @@ class Store:
         try:
             self._db.execute("INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?))", (size,))
             self._db.execute("DELETE FROM probe")
+            self._db.execute("PRAGMA shrink_memory")  # else it is read from there
+            self._db.execute("SELECT max(id) FROM rooms").fetchall()
         except BaseException:
             self._roll_back()
             raise
@@ -240,6 +242,7 @@ class Store:
             except sqlite3.Error as error:
                 if not is_trouble(error) or not self._db.in_transaction:
                     raise
+                turn.report.unreadable = True
                 return LogUnavailable(reason_of(error))  # what else is in the transaction need not fail with it
             else:
                 turn.rooms[name] = room
@@ -394,7 +397,7 @@ class Store:
         opened = {room.id for name in (*self._rooms, *turn.rooms) if (room := self._room(turn, name)) is not None}
         excess = self._retention.excess(self._db, opened)
         if excess is None:
-            turn.report.trimmed = turn.report.trimmed or self._retention.give_up(turn.now_ms)
+            turn.report.trimmed = self._retention.give_up(turn.now_ms)
             return
         for room, before, keep in excess.trim:
             self._trim_room(turn, room, before, before - 1, keep, 0)

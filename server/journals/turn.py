@@ -25,6 +25,8 @@ class Report(msgspec.Struct):
     watched: dict[str, bool] = {}
     damaged: list[tuple[str, str, str]] = []
     """Rooms that were set aside: name, name from now on, reason."""
+    unreadable: bool = False
+    """Whether a room could not be read, for a reason from outside."""
     dropped: list[str] = []
     """Of the rooms that were set aside those that had to make space, by the names that they had by then."""
     trimmed: Trimmed | None = None

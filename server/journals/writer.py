@@ -151,6 +151,19 @@ class Writer(pykka.ThreadingActor):
             if is_damage(error) or not is_trouble(error):
                 raise
             return self._undo(store, batch, reason_of(error))
+        if report.unreadable:
+            return self._suspect(report)
+        return self._done(report)
+
+    def _suspect(self, report: Report) -> Outcome:
+        """Find out whether it is more than a room that cannot be read: one bad place must not stop all the others."""
+        try:
+            self._opened_store().probe()
+        except BaseException as error:
+            if is_damage(error) or not is_trouble(error):
+                raise
+            self._log(report)
+            return self._outcome(results=report.results, report=report, trouble=reason_of(error))
         return self._done(report)
 
     def _done(self, report: Report) -> Outcome:
