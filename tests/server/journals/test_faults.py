@@ -125,6 +125,47 @@ async def test_snapshots_and_trims_are_made_up_for_after_the_trouble(disk: Disk,
         assert set(kept.log.watched()) == {ROOM}
 
 
+async def test_rooms_that_retire_in_trouble_come_back_as_they_were(disk: Disk, path: Path) -> None:
+    """Nothing of them waits meanwhile, however often they do; the alert in one still keeps it watched."""
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a")
+        await kept.append("b", kind="alert", ack="required")
+        before = await kept.record()
+        disk.limit(1)
+        assert "full" in reason(await kept.append("c", data={"text": "x" * 200_000}))
+        for _ in range(20):
+            kept.log.snapshot(ROOM, 2, b"x" * 100_000, watched=True)
+            kept.log.trim(ROOM, 2, lost=0, keep=(), ids_since_ms=0)
+            kept.log.release(ROOM)
+            assert await kept.record() == before
+        assert kept.log._backlog.bytes == 0
+        assert len(kept.log._backlog) == 0
+        disk.limit(100_000)
+        await goes_on(kept, "d", 3)
+    async with keeper(path) as kept:
+        assert set(kept.log.watched()) == {ROOM}
+        assert await kept.ids() == ["a", "b", "d"]
+
+
+async def test_a_snapshot_that_had_to_wait_does_not_hide_the_alert_after_it(disk: Disk, path: Path) -> None:
+    """In trouble the room is opened before the snapshot is written, and what was known of the alert is forgotten."""
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a")
+        await kept.append("b", kind="alert", ack="required")
+        disk.limit(1)
+        kept.log.snapshot(ROOM, 1, b"x" * 100_000, watched=False)
+        await until(lambda: kept.log.trouble)
+        await kept.record()
+        disk.limit(100_000)
+        await goes_on(kept, "c", 3)
+        assert (await kept.record()).state_offset == 1
+        assert set(kept.log.watched()) == {ROOM}
+    async with keeper(path) as kept:
+        assert set(kept.log.watched()) == {ROOM}
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
@@ -275,10 +316,7 @@ async def test_a_room_that_cannot_be_read_is_unavailable_and_the_others_are_not(
 
     def failing(db: sqlite3.Connection, name: str, room_id: int) -> Any:
         if name == ROOM:
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
-            error.sqlite_errorname = "SQLITE_IOERR_READ"
-            raise error
+            raise io_error()
         return read(db, name, room_id)
 
     await kept.record()
@@ -291,6 +329,75 @@ async def test_a_room_that_cannot_be_read_is_unavailable_and_the_others_are_not(
     assert "SQLITE_IOERR_READ" in str(record)
     assert await kept.ids("team:2") == ["b"]
     assert kept.log.trouble is None
+
+
+def io_error() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    error.sqlite_errorname = "SQLITE_IOERR_READ"
+    return error
+
+
+class Unreadable(sqlite3.Connection):
+    """A connection to a file from which no room can be read while `broken`."""
+
+    broken = False
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if self.broken and sql.startswith("SELECT") and " FROM rooms" in sql and "name = ?" not in sql:
+            raise io_error()
+        return super().execute(sql, *values)
+
+
+async def test_a_disk_from_which_nothing_can_be_read_is_trouble_until_it_can(
+    path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    """It shows without anybody publishing; events that came with the read are kept, and told."""
+    monkeypatch.setattr(writer, "connect", lambda path: sqlite3.connect(path, isolation_level=None, factory=Unreadable))
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a")
+        kept.log.release(ROOM)
+        await kept.record("team:2")
+        Unreadable.broken = True
+        try:
+            ear = Ear()
+            kept.tell(ear, a_draft(event_id="b"), room="team:2")
+            assert isinstance(await kept.read(), LogUnavailable)
+            await until(lambda: kept.log.trouble)
+            assert isinstance(only(ear.heard), Event)
+            assert "SQLITE_IOERR_READ" in reason(await kept.append("c", room="team:2"))
+            await kept.probe()
+            assert kept.log.trouble is not None
+        finally:
+            Unreadable.broken = False
+        await kept.probe()
+        assert kept.log.trouble is None
+        assert await kept.ids() == ["a"]
+        assert await kept.ids("team:2") == ["b"]
+    assert names(logged) == ["journal_unavailable", "journal_available"]
+
+
+async def test_a_disk_that_fails_as_a_room_is_read_is_trouble_at_once(
+    disk: Disk, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a", data={"text": "x" * 100_000})  # so that no page is free
+        kept.log.release(ROOM)
+
+        def failing(*args: Any) -> Any:
+            raise io_error()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "read_room", failing)
+            disk.limit(1)
+            assert isinstance(await kept.read(), LogUnavailable)
+        assert kept.log.trouble is not None
+        disk.limit(100_000)
+        await kept.probe()
+        assert kept.log.trouble is None
+        assert await kept.ids() == ["a"]
 
 
 async def test_what_waits_is_written_at_the_stop_when_the_trouble_is_over(disk: Disk, path: Path) -> None:

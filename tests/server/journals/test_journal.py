@@ -11,6 +11,7 @@ import pytest
 
 from actors.errors import ErrorCode, LogUnavailable, Refusal
 from actors.events import Event
+from server.journals import backlog
 from server.journals.backlog import Backlog
 from server.journals.batch import Batch
 from server.journals.journal import Journal, Pending, ProbeDue
@@ -88,6 +89,24 @@ async def test_a_journal_that_fails_while_it_tells_results_tells_each_of_them_on
     await until(lambda: len(ear.heard) == 5)
     assert ear.tags == [str(each) for each in range(5)]
     assert await events_after(kept, "more") == [6]
+
+
+@pytest.mark.parametrize("nth", range(1, 10))
+async def test_a_journal_that_fails_while_it_refuses_tells_each_event_once_and_in_order(
+    kept: Keeper, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were under way first, then those that waited; wherever among them the failure is."""
+    await kept.record()
+    monkeypatch.setattr(backlog, "_MOST_IN_BATCH", 3)
+    monkeypatch.setattr(Store, "run", _full)
+    once(monkeypatch, Backlog, "_tell", after=True, nth=nth)
+    ear = Ear()
+    kept.tell(ear, *(a_draft(event_id=str(each)) for each in range(9)))
+    await until(lambda: len(ear.heard) == 9)
+    await settled()
+    assert ear.tags == [str(each) for each in range(9)]
+    assert {type(each) for each in ear.heard} == {Refusal}
+    assert (len(kept.log._backlog), kept.log._backlog.bytes, kept.log._backlog.appends) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -115,6 +115,62 @@ async def test_what_is_in_use_stays_even_past_the_bound(path: Path, logged: Logg
     assert {line["enough"] for line in logged if line["event"] == "journal_trimmed"} == {False}
 
 
+async def test_a_journal_that_is_all_in_use_is_left_alone_for_a_while_and_says_so_once(
+    path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again after a minute; a line comes when something could be dropped."""
+    looks: list[object] = []
+    excess = retention.Retention.excess
+
+    def counting(self: retention.Retention, *args: Any) -> retention.Excess | None:
+        looks.append(args)
+        return excess(self, *args)
+
+    monkeypatch.setattr(retention.Retention, "excess", counting)
+    async with keeper(path, most_bytes=BOUND) as kept:
+        await kept.record()
+        await kept.append(*(str(number) for number in range(1000)), data=TEXT)
+        for number in range(50):
+            await kept.append(f"more-{number}")
+        assert len(looks) == 1
+        (line,) = trimmed(logged)
+        assert not line["enough"]
+        assert line["used_bytes"] > BOUND
+        await kept.clock.advance(59)
+        await kept.append("early")
+        assert len(looks) == 1
+        await kept.clock.advance(1)
+        await kept.append("again")
+        assert len(looks) == 2
+        assert trimmed(logged) == [line]
+        await fill(kept, "team:2")
+        await kept.clock.advance(60)
+        for number in range(10):
+            await kept.append(f"last-{number}")
+        assert [(each["enough"], each["rooms_trimmed"], each["rooms_forgotten"]) for each in trimmed(logged)] == [
+            (False, 0, 0),
+            (False, 1, 1),
+        ]
+
+
+async def test_a_clock_that_is_put_back_does_not_keep_a_journal_from_being_trimmed(path: Path) -> None:
+    keeps = retention.Retention(1)
+    with closing(sqlite3.connect(path.parent.parent / "any.db")) as db:
+        db.execute("CREATE TABLE any (thing)")
+        keeps.look(db, 10**12)
+        given_up = keeps.give_up(10**12)
+        assert given_up is not None
+        assert (given_up.enough, given_up.used_bytes > 0) == (False, True)
+        keeps.look(db, 10**12 + 1)
+        assert not keeps.active
+        keeps.look(db, 10**12 - 1)
+        assert keeps.active
+
+
+def trimmed(logged: Logged) -> Logged:
+    return [line for line in logged if line["event"] == "journal_trimmed"]
+
+
 def damage(path: Path, *rooms: str) -> None:
     with closing(sqlite3.connect(path)) as other, other:
         for room in rooms:
