@@ -188,7 +188,7 @@ async def test_clients_that_are_cut_off_at_once_leave_nothing(
     """A reset at any moment of joining: no actor, task, descriptor or subscription stays, and no traceback."""
     clients = size(1_000, 10_000)
     socket = str(tmp_path / "control")
-    process = start_router("--dev", *PLUGIN, environment={"CONTROL_SOCKET": socket})
+    process = start_router("--dev", "--journal", "memory", *PLUGIN, environment={"CONTROL_SOCKET": socket})
     plugin = Control(socket)
 
     async def counts() -> dict[str, int]:
