@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
-from pykka._envelope import Envelope
 
 from .batch import Batch
 from .errors import CloseCode
+from .fan_out import FanOut
 from .history import History
 from .mailbox import Mailbox
 from .messages import Attached, Close, Joined, Revoke, Subscribe
@@ -41,8 +41,9 @@ class Audience:
         self._epoch = epoch
         self._history = history
         self._subscribers = page
-        self._live: dict[str, Mailbox] = {}
+        self._live: dict[str, Subscription] = {}
         """Who gets events as they come; the others are on their way through the history."""
+        self._fan_out = FanOut()
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -102,10 +103,12 @@ class Audience:
                 self.leave(subscription.connection)
 
     def fan_out(self, batch: Batch) -> None:
-        """Hand live events to all who are up to date."""
-        envelope = Envelope(batch)  # one for all: nobody answers it
-        for mailbox in self._live.values():
-            mailbox.put_here(envelope)
+        """Begin to hand live events to all who are up to date: `go_on` does it."""
+        self._fan_out.add(batch)
+
+    def go_on(self) -> bool:
+        """Hand out as much of what was begun as may be done in one go; return whether there is more."""
+        return self._fan_out.go_on(self._live.values())
 
     def leave(self, connection: str) -> None:
         """Let a connection go."""
@@ -145,6 +148,6 @@ class Audience:
 
     def _set_live(self, subscription: Subscription, live: bool) -> None:
         if live:
-            self._live[subscription.connection] = subscription.mailbox
+            self._live[subscription.connection] = subscription
         else:
             self._live.pop(subscription.connection, None)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch"]
 
+_ENVELOPE_BYTES = 200  # of an event's frame beside its data
 _NO_GAPS: Mapping[int, str] = MappingProxyType({})
 
 
@@ -27,7 +28,7 @@ class Batch:
             to why those between are not here: `conflated` or `expired`. Empty: none was left out.
     """
 
-    __slots__ = ("_frames", "events", "gaps", "prev", "room", "top")
+    __slots__ = ("_frames", "events", "gaps", "prev", "room", "size", "top")
 
     def __init__(self, room: str, events: Sequence[Event], gaps: Mapping[int, str] = _NO_GAPS) -> None:
         self.room = room
@@ -36,6 +37,8 @@ class Batch:
         self.prev = events[0].prev
         """Offset of the event before the first one."""
         self.top = events[-1].offset
+        self.size = sum(len(memoryview(event.draft.data)) + _ENVELOPE_BYTES for event in self.events)
+        """About how many bytes its frames have."""
         self._frames: dict[Codec, bytes] = {}
 
     def __len__(self) -> int:

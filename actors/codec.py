@@ -39,7 +39,10 @@ class Codec(Protocol):
 
 
 class Wire(Protocol):
-    """One client's socket, as far as an actor may touch it. All calls are made on the loop's thread; none waits."""
+    """One client's socket, as far as an actor may touch it. All calls are made on the loop's thread; none waits.
+
+    It is the mailbox's `Line`, too, and shuts it when it takes no more or closes.
+    """
 
     paused: bool
     """Whether the socket takes no more for now; `Writable` is told when it does again. Read it, do not write it."""
@@ -63,6 +66,9 @@ class Wire(Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake after what was written; cut the socket if the client does not take part."""
+
+    def open_line(self) -> None:
+        """Let rooms send by the line: nothing waits here. Stays shut where the socket takes nothing for now."""
 
     def trust(self) -> None:
         """The client is a service or an operator: let more of what it asks for be under way."""

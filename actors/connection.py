@@ -473,8 +473,11 @@ class Connection(LoopActor):
         elif wire.stuck and outbox.size and outbox.over(wire.buffered):
             self._slow()
             return
-        if self._state.draining and not outbox.size:
-            self._close(CloseCode.DRAINING, "draining")
+        if not outbox.size:
+            if self._state.draining:
+                self._close(CloseCode.DRAINING, "draining")
+            elif self._state.welcomed and not len(self.mailbox):
+                wire.open_line()
 
     def _slow(self) -> None:
         identity = self._state.identity

@@ -135,7 +135,8 @@ class LoopActor(pykka.Actor):
 
     1.  `start()` makes it, in the caller's context, and queues its first turn.
     2.  `on_start()` runs in that turn; then `on_restart()` if it follows an actor that failed in the same mailbox.
-    3.  Each turn handles up to `batch_size` messages, then calls `on_batch_end()` once.
+    3.  Each turn handles up to `batch_size` messages, then calls `on_batch_end()` once; where that has more to do than
+        may be done in one go, it is called again before the next message, each time after the loop has done I/O.
     4.  It ends by `stop()`, with `on_stop()`, or by any exception that is not the answer to an `ask`, with
         `on_failure()`; where somebody monitors the mailbox, the messages left in it wait for a successor.
 
@@ -174,6 +175,7 @@ class LoopActor(pykka.Actor):
         self._actor_ref = LoopRef(self)
         self.__started = False
         self.__stopped = False
+        self.__unfinished = False
         self.__reply_to: pykka.Future[Any] | None = None
 
     @property
@@ -200,8 +202,13 @@ class LoopActor(pykka.Actor):
     def on_restart(self, failure: Exit) -> None:
         """Run after `on_start()` when this actor follows one that failed; `failure` says how and on which message."""
 
-    def on_batch_end(self) -> None:
-        """Run once after each batch of messages, when it was handled without a failure; before `on_stop()` too."""
+    def on_batch_end(self) -> bool | None:
+        """Run once after each batch of messages, when it was handled without a failure; before `on_stop()` too.
+
+        Returns:
+            Whether there is more to do: then it runs again before the next message, after the loop has done I/O.
+        """
+        return None
 
     @property
     def asked(self) -> bool:
@@ -216,10 +223,16 @@ class LoopActor(pykka.Actor):
         reply_to, self.__reply_to = self.__reply_to, None
         return reply_to if isinstance(reply_to, LoopFuture) else LoopFuture()
 
-    def take_turn(self) -> None:
-        """Handle a batch of what is in the mailbox; the dispatcher calls this."""
+    def take_turn(self) -> bool:
+        """Handle a batch of what is in the mailbox; the dispatcher calls this.
+
+        Returns:
+            Whether it wants another turn after the loop has done I/O, in which it goes on with this batch's end.
+        """
+        if self.__unfinished:
+            return self.__end_batch()
         if not self.__started and not self.__begin():
-            return
+            return False
         mailbox = self.actor_inbox
         handlers = self._handlers
         letters = iter(mailbox.take(self.batch_size))
@@ -237,15 +250,20 @@ class LoopActor(pykka.Actor):
             except BaseException as error:  # any failure is this one actor's: see the class docstring
                 mailbox.put_back(list(letters))
                 self.__fail(error, message)
-                return
+                return False
             if self.__stopped:
                 mailbox.put_back(list(letters))
                 self.__leave()
-                return
+                return False
+        return self.__end_batch()
+
+    def __end_batch(self) -> bool:
         try:
-            self.on_batch_end()
+            self.__unfinished = bool(self.on_batch_end())
         except BaseException as error:
             self.__fail(error, None)
+            return False
+        return self.__unfinished
 
     def __begin(self) -> bool:
         self.__started = True
@@ -293,7 +311,8 @@ class LoopActor(pykka.Actor):
 
     def _stop(self) -> None:
         try:
-            self.on_batch_end()  # what came before the stop must leave, and after on_stop() it could not
+            while self.on_batch_end():  # what came before the stop must leave, and after on_stop() it could not
+                pass
         except BaseException as error:
             self.__report(error)
         _forget(self._actor_ref)

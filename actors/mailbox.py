@@ -20,6 +20,7 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope  # what ActorRef.tell() and ask() hand to an inbox
 
 from .future import LoopFuture
+from .line import Line
 
 __all__ = ["Dispatcher", "Exit", "Mailbox", "Target", "Tenant"]
 
@@ -34,8 +35,8 @@ class Target(Protocol):
 class Tenant(Protocol):
     """An actor, as far as its mailbox knows it."""
 
-    def take_turn(self) -> None:
-        """Handle a batch of what is in the mailbox."""
+    def take_turn(self) -> bool:
+        """Handle a batch of what is in the mailbox; return whether it is to go on after the loop has done I/O."""
 
     def stop(self) -> None:
         """Stop after what is in the mailbox."""
@@ -64,7 +65,18 @@ class Mailbox:
         name: For logs; the class of the actor is what pykka calls it.
     """
 
-    __slots__ = ("_actor", "_closed", "_dispatcher", "_head", "_letters", "_scheduled", "last_exit", "monitor", "name")
+    __slots__ = (
+        "_actor",
+        "_closed",
+        "_dispatcher",
+        "_head",
+        "_letters",
+        "_scheduled",
+        "last_exit",
+        "line",
+        "monitor",
+        "name",
+    )
 
     def __init__(self, dispatcher: Dispatcher | None = None, *, name: str = "") -> None:
         self._dispatcher = dispatcher or Dispatcher.current()
@@ -79,6 +91,8 @@ class Mailbox:
         """Called on the loop when the actor's life ends; its holder keeps the mailbox alive over failures."""
         self.last_exit: Exit | None = None
         """The failure that the next actor in this mailbox repairs; None for the first one."""
+        self.line: Line | None = None
+        """What may pass by this mailbox while nothing is in it; shut when something is put in."""
 
     def __repr__(self) -> str:
         return f"<Mailbox {self.name or hex(id(self))} of {self._actor or 'nobody'}, {len(self)} waiting>"
@@ -114,6 +128,8 @@ class Mailbox:
             _reject(envelope, self)
             return
         self._letters.append(envelope)
+        if self.line is not None:
+            self.line.open = False
         if not self._scheduled and self._actor is not None:
             self._scheduled = True
             self._dispatcher.schedule(self)
@@ -169,11 +185,13 @@ class Mailbox:
     def vacate(self) -> None:
         """Let the actor go; the messages stay for its successor."""
         self._actor = None
+        if self.line is not None:
+            self.line.open = False
 
     def close(self) -> None:
         """Let the actor go for good: who asked gets `ActorDeadError`, what was told is dropped."""
         self._closed = True
-        self._actor = None
+        self.vacate()
         # Whoever holds the mailbox a little longer does not hold what stood behind it.
         self.monitor = self.last_exit = None
         for envelope in self.take(len(self)):
@@ -299,8 +317,10 @@ class Dispatcher:
                 mailbox._scheduled = False
                 tenant = mailbox._actor
                 if tenant is not None:
-                    tenant.take_turn()
-                    if mailbox._letters:
+                    if tenant.take_turn():
+                        mailbox._scheduled = True
+                        self.loop.call_soon(self.schedule, mailbox)
+                    elif mailbox._letters:
                         mailbox._wake()
                 if monotonic() >= deadline:
                     break

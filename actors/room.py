@@ -294,19 +294,29 @@ class Room(LoopActor):
         if escalated is not None:
             self._append(Append(escalated, named=True, reply_to=self.mailbox, tag=None))
 
-    def on_batch_end(self) -> None:
-        """Hand the events of this turn to everyone at once."""
+    def on_batch_end(self) -> bool:
+        """Hand the events of this turn to everyone at once; where that is many, a slice at a time."""
         if self._fresh:
             self._fan_out()
             self._quiet_since = self._ports.clock.monotonic()
             self._keep_within_bounds(slack=_TRIM_SLACK)
+        if self._audience.go_on():
+            return True
         if self._swept:
             self._swept = False
             self._retire_if_idle()
+        return False
 
     def _fan_out(self) -> None:
         batch, self._fresh, self._fresh_bytes = Batch(self._name, self._fresh), [], 0
         self._audience.fan_out(batch)
+
+    def _finish_fan_out(self) -> None:
+        """Hand out what came until now, before somebody has to go."""
+        if self._fresh:
+            self._fan_out()
+        while self._audience.go_on():
+            pass
 
     def _settle(self, message: Committed) -> None:
         event, append = message
@@ -361,8 +371,7 @@ class Room(LoopActor):
         if identity.may_subscribe(name, owner):
             self._audience.note_rights(message.connection, by_owner=not identity.may_subscribe(name))
         else:
-            if self._fresh:
-                self._fan_out()  # what came while it was allowed
+            self._finish_fan_out()  # what came while it was allowed
             self._audience.revoke(lambda each: each.connection == message.connection, "the new token does not allow it")
 
     # --- questions
@@ -379,8 +388,7 @@ class Room(LoopActor):
 
     def _revoke_former_owners(self) -> None:
         """Let go of those who are here as the session's owner and are not any more."""
-        if self._fresh:
-            self._fan_out()  # what came while it was theirs
+        self._finish_fan_out()  # what came while it was theirs
         owner = self._state.owner
         self._audience.revoke(lambda each: each.by_owner and each.user != owner, "the session has another owner")
         self._quiet_since = self._ports.clock.monotonic()

@@ -101,7 +101,7 @@ class Streams:
     def leave(self, room: str) -> bool:
         """Leave a room; return whether it was being repaired."""
         subscription = self._subscriptions.pop(room)
-        subscription.left = True
+        subscription.leave()
         subscription.room_mailbox.tell(Detach(self._state.id))
         self._behind.discard(room)
         return self._repairing is not None and self._repairing.pop(room, None) is not None
@@ -144,6 +144,7 @@ class Streams:
 def leave_all(state: ConnectionState) -> None:
     """Leave every room: the connection is over."""
     for subscription in state.subscriptions.values():
+        subscription.direct = False
         subscription.room_mailbox.tell(Detach(state.id))
     state.subscriptions.clear()
     for mailbox in state.pending.values():  # when these rooms answer, nobody may be here any more

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from .line import Line
 from .mailbox import Mailbox
 
 __all__ = ["Subscription"]
 
 
-class Subscription:
+class _Position:
+    """What a fan-out touches of a subscription, in one place of the memory: slots stand in the order of the classes."""
+
+    __slots__ = ("cursor", "direct", "line", "told")
+
+    cursor: int
+    """Offset of the last event that went into the outbox or was filtered. The connection writes it, and the room where
+    it sends by the line."""
+    told: int
+    """The position that the client knows of; behind `cursor` by what was filtered. Written as `cursor` is."""
+    line: Line | None
+    """The connection's line; None: it has none."""
+    direct: bool
+    """Whether live events may go by the line. The connection ends it when it leaves."""
+
+
+class Subscription(_Position):
     """One connection in one room."""
 
     __slots__ = (
         "by_owner",
         "conflate_to",
         "connection",
-        "cursor",
         "epoch",
         "kinds",
         "left",
@@ -23,7 +39,6 @@ class Subscription:
         "reattaching",
         "room",
         "room_mailbox",
-        "told",
         "user",
     )
 
@@ -54,13 +69,17 @@ class Subscription:
         """The room's epoch: what the offsets here mean."""
         self.conflate_to = conflate_to
         """Up to this offset the client catches up: old values give way to newer ones among these."""
-        self.cursor = cursor
-        """Offset of the last event that went into the outbox or was filtered. The connection writes it."""
-        self.told = cursor
-        """The position that the client knows of; behind `cursor` by what was filtered. The connection writes it."""
+        self.line = mailbox.line
+        self.direct = self.line is not None and kinds is None
+        self.cursor = self.told = cursor
         self.reattaching = False
         """Whether the room was asked to go on after the cursor. The connection writes it."""
         self.left = False
         """Whether the client is out of the room: what is held for it is not sent. The connection writes it."""
         self.own = False
         """Whether it was joined by itself and does not count against the limit. The connection writes it."""
+
+    def leave(self) -> None:
+        """The client is out of the room from now on."""
+        self.left = True
+        self.direct = False

@@ -184,7 +184,7 @@ class Listener:
             id=id,
             mailbox=mailbox,
             codec=self._codec,
-            wire=Wire(connection, mailbox),
+            wire=Wire(connection, mailbox, self._codec),
             outbox=Outbox(self._settings.outbox_bytes, self._codec),
             offered_token=bearer(connection.request.headers.get("Authorization")),
         )

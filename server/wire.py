@@ -16,6 +16,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.typing import BytesLike
 
+from actors.codec import Codec
+from actors.line import Line
 from actors.mailbox import Mailbox
 from actors.messages import Writable
 from actors.throttle import TokenBucket
@@ -91,7 +93,9 @@ class GuardedConnection(MeasuredConnection):
         super().data_received(data)
 
     def piece_taken(self) -> None:
-        """Refuse to pile up answers to control frames."""
+        """Refuse to pile up answers to control frames; send nothing behind a close frame."""
+        if self.wire is not None and self.protocol.state is not OPEN:
+            self.wire.open = False
         if self.paused and self.transport.get_write_buffer_size() > self._paused_at + self.buffer_limit:
             self.cut()
 
@@ -131,6 +135,7 @@ class GuardedConnection(MeasuredConnection):
         """Drop the socket at once, with what waits in it."""
         if self.wire is not None:
             self.wire.cut = True
+            self.wire.open = False
         super().cut()
 
     @property
@@ -187,7 +192,7 @@ class GuardedConnection(MeasuredConnection):
             self._stall_timer = None
 
 
-class Wire:
+class Wire(Line):
     """One client's socket as its Connection actor sees it (`actors.codec.Wire`), whichever actor that is.
 
     Frames are handed to the transport as they are, past the library's own send: that encodes and waits for each
@@ -197,6 +202,7 @@ class Wire:
     Args:
         connection: The socket.
         mailbox: Is told `Writable` when a socket that was full takes bytes again.
+        codec: How the client speaks.
     """
 
     __slots__ = (
@@ -206,20 +212,20 @@ class Wire:
         "_connection",
         "_limit",
         "_mailbox",
-        "_mark",
         "_most",
         "_pacer",
         "_protocol",
         "_transport",
         "_under_way",
-        "_written",
         "close_code",
         "cut",
         "paused",
         "stuck",
     )
 
-    def __init__(self, connection: GuardedConnection, mailbox: Mailbox) -> None:
+    def __init__(self, connection: GuardedConnection, mailbox: Mailbox, codec: Codec) -> None:
+        super().__init__(codec, connection.transport, FIRST_PING)
+        mailbox.line = self
         self._connection = connection
         self._protocol = connection.protocol
         self._transport = connection.transport
@@ -230,11 +236,8 @@ class Wire:
         """Whether values are to give way to newer ones because of how the client reads: it has had its chance."""
         self._clogged = False
         """Whether the socket took no more after the loop had done I/O."""
-        self._written = 0
         self._limit = UNLIMITED
-        """`_written` may go up to this, and a little over."""
-        self._mark = FIRST_PING
-        """From here on there is something to do about the pace."""
+        """`written` may go up to this, and a little over."""
         self._pacer: Pacer | None = None
         self.cut = False
         """Whether it was dropped by one of the guards."""
@@ -249,7 +252,7 @@ class Wire:
     @property
     def room(self) -> int:
         """About how many bytes may be written now."""
-        return self._limit - self._written if self._limit > self._written else 1
+        return self._limit - self.written if self._limit > self.written else 1
 
     @property
     def buffered(self) -> int:
@@ -260,52 +263,57 @@ class Wire:
         """Send whole frames; dropped when the socket is closing."""
         if self._protocol.state is OPEN and self._closing is None and not self.cut:
             self._transport.write(frames)
-            self._written += len(frames)
-            if self._written >= self._mark:
+            self.written += len(frames)
+            if self.written >= self.mark:
                 self._pass_mark()
 
     def _pass_mark(self) -> None:
         if self._pacer is None:
             self._pacer = Pacer(self._connection, self._connection.checks, self._look)
-        self._pacer.wrote(self._written)
+        self._pacer.wrote(self.written)
         self._follow(self._pacer)
 
     def pong_taken(self, payload: bytes) -> bool:
         """Take a pong; return whether it tells how far the client has read."""
         pacer = self._pacer
-        if pacer is None or not pacer.pong_taken(payload, self._written):
+        if pacer is None or not pacer.pong_taken(payload, self.written):
             return False
         self._follow(pacer)
         return True
 
     def _look(self) -> None:
         if self._pacer is not None:
-            self._pacer.look(self._written)
+            self._pacer.look(self.written)
             self._follow(self._pacer)
 
     def _follow(self, pacer: Pacer) -> None:
         """Write on, or wait, as the pace says."""
         self._limit = pacer.pace.limit
-        self._mark = pacer.mark
+        self.mark = pacer.mark
         self.settle()
 
     @property
     def under_way(self) -> int:
         """Bytes that the client's library may not have read; 0 where nobody knows."""
-        return 0 if self._pacer is None else self._pacer.pace.under_way(self._written)
+        return 0 if self._pacer is None else self._pacer.pace.under_way(self.written)
 
     @property
     def overdue(self) -> bool:
         """Whether it is paused for a client that has not answered in time."""
-        return self._pacer is not None and self._pacer.pace.late and self._written >= self._limit
+        return self._pacer is not None and self._pacer.pace.late and self.written >= self._limit
 
     @property
     def patience_s(self) -> float:
         """Seconds for which this client may seem to read nothing."""
         return 0.0 if self._pacer is None else self._pacer.pace.patience_s
 
+    def open_line(self) -> None:
+        """Let rooms send by the line."""
+        self.open = not self.paused and self._closing is None and not self.cut and self._protocol.state is OPEN
+
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; cut the socket when it does not end in time."""
+        self.open = False
         if self._closing is None:
             self.close_code = code
             self._closing = self._connection.loop.create_task(self._close(code, reason))
@@ -351,6 +359,7 @@ class Wire:
     def full(self) -> None:
         """The socket takes no more."""
         self.paused = True
+        self.open = False
         self._connection.loop.call_soon(self._look_again)
 
     def _look_again(self) -> None:
@@ -361,18 +370,20 @@ class Wire:
         """Be paused, or not, as the socket and the pace say; tell who waits when neither minds any more."""
         connection, pace = self._connection, None if self._pacer is None else self._pacer.pace
         self._clogged = self._clogged and connection.paused
-        held = self._written >= self._limit
+        held = self.written >= self._limit
         self.stuck = self._clogged or (pace is not None and (pace.slow or (held and pace.late)))
         paused = connection.paused or held
         if self.overdue:
             connection.watch_stall()
         if paused != self.paused:
             self.paused = paused
+            self.open = False
             if not paused:
                 self._mailbox.tell(Writable())
 
     def lost(self) -> None:
         """The socket is gone."""
+        self.open = False
         if self._pacer is not None:
             self._pacer.stop()
         self._most = 1 << 62

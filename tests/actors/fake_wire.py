@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.line import Line
 from actors.mailbox import Mailbox
 from actors.messages import Writable
+from server.protocols.native import NativeCodec
 
 from .chain import Chain, messages
 
 __all__ = ["FakeWire"]
 
 
-class FakeWire:
+class FakeWire(Line):
     """`actors.codec.Wire` for tests.
 
     Args:
@@ -20,6 +22,8 @@ class FakeWire:
     """
 
     def __init__(self, mailbox: Mailbox) -> None:
+        super().__init__(NativeCodec(), self, mark=1 << 62)
+        mailbox.line = self
         self._mailbox = mailbox
         self.paused = False
         self.stuck = True
@@ -44,8 +48,13 @@ class FakeWire:
             for message in self.writes[-1]:
                 self._follow(message)
         self.paused = self.fills_up
+        self.open = self.open and not self.paused
+
+    def open_line(self) -> None:
+        self.open = not self.paused and self.closed is None
 
     def close(self, code: int, reason: str) -> None:
+        self.open = False
         if self.closed is None:
             self.closed = (code, reason)
 

@@ -11,6 +11,7 @@ from pykka._envelope import Envelope
 from actors.directory import RoomDirectory
 from actors.identity import ANONYMOUS, Identity
 from actors.ledger import Ledger
+from actors.line import Line
 from actors.log import EventLog, MemoryLog
 from actors.loop import LoopActor
 from actors.mailbox import Mailbox
@@ -32,6 +33,7 @@ class Ear:
 
     def __init__(self) -> None:
         self.heard: list[Any] = []
+        self.line: Line | None = None
 
     def tell(self, message: Any) -> None:
         self.heard.append(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from actors.events import Draft, Event, draft
@@ -52,7 +53,7 @@ def progress(offset: int, key: str | None = None, current: int | None = None) ->
 
 def a_subscription(room: str = "team:1", *, cursor: int = 0, kinds: frozenset[str] | None = None) -> Subscription:
     """Make the place of a client in a room where nobody lives."""
-    nobody: Any = None
+    nobody: Any = SimpleNamespace(line=None)
     return Subscription(
         room=room,
         room_mailbox=nobody,

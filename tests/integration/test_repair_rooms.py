@@ -107,10 +107,10 @@ def _plant(monkeypatch: pytest.MonkeyPatch, router: Router, message_type: type |
 
     whole = Room.take_turn
 
-    def take_turn(self: Room) -> None:
+    def take_turn(self: Room) -> bool:
         seen.append(self)
         try:
-            whole(self)
+            return whole(self)
         finally:
             seen.pop()
 

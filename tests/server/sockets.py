@@ -67,7 +67,7 @@ async def serving(**attributes: Any) -> AsyncIterator[Server]:
 
     async def handle(connection: Any) -> None:
         ear = Ear()
-        sides.put_nowait(Side(connection, Wire(connection, ear), ear))  # type: ignore[arg-type]  # it is only told
+        sides.put_nowait(Side(connection, Wire(connection, ear, CODEC), ear))  # type: ignore[arg-type]  # it is only told
         await connection.wait_closed()
 
     async with serve(

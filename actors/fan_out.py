@@ -1,0 +1,83 @@
+"""Fan-out: one room's live batches in; to each subscriber by its line where that is open, else into its mailbox."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from pykka._envelope import Envelope
+
+from .batch import Batch
+from .codec import Codec
+from .subscription import Subscription
+
+__all__ = ["FanOut"]
+
+_SLICE = 512
+"""Subscribers that are served before the loop does I/O: the kernel takes some microseconds for each of them."""
+_SLICE_BYTES = 16 * 1024 * 1024
+"""Bytes for all of them together, about."""
+
+
+class FanOut:
+    """What is on its way to a room's subscribers, a slice at a time, so that a large room does not hold the loop."""
+
+    __slots__ = ("_batches", "_next", "_subscriptions")
+
+    def __init__(self) -> None:
+        self._batches: deque[Batch] = deque()
+        """The first one is under way."""
+        self._subscriptions: list[Subscription] = []
+        """Who gets it."""
+        self._next = 0
+        """The first of them who has not got it."""
+
+    def add(self, batch: Batch) -> None:
+        """Put a batch behind those that are under way."""
+        self._batches.append(batch)
+
+    def go_on(self, live: Iterable[Subscription]) -> bool:
+        """Serve a slice; return whether there is more.
+
+        Args:
+            live: Who gets batches that are begun now.
+        """
+        budget = _SLICE
+        while self._batches and budget > 0:
+            batch = self._batches[0]
+            if not self._next:
+                self._subscriptions = list(live)
+            count = max(1, min(budget, _SLICE_BYTES // batch.size))
+            _send(batch, self._subscriptions[self._next : self._next + count])
+            self._next += count
+            budget -= count
+            if self._next >= len(self._subscriptions):
+                self._batches.popleft()
+                self._subscriptions, self._next = [], 0
+        return bool(self._batches)
+
+
+def _send(batch: Batch, subscriptions: Iterable[Subscription]) -> None:
+    """Give a batch to each of them.
+
+    The loop's body is most of what a delivery costs outside the kernel, so it touches as little as it can: what was
+    last touched some milliseconds ago is not in the processor's cache.
+    """
+    envelope = Envelope(batch)  # one for all: nobody answers it
+    prev, top = batch.prev, batch.top
+    codec: Codec | None = None
+    frames, size = b"", 0
+    for subscription in subscriptions:
+        line = subscription.line
+        if line is not None and line.open and subscription.cursor == prev and subscription.direct:
+            if line.codec is not codec:
+                codec = line.codec
+                frames = batch.frames(codec)
+                size = len(frames)
+            written = line.written + size
+            if written < line.mark:
+                line.out.write(frames)
+                line.written = written
+                subscription.cursor = subscription.told = top
+                continue
+        subscription.mailbox.put_here(envelope)
