@@ -44,6 +44,9 @@ class Wire(Protocol):
     It is the mailbox's `Line`, too, and shuts it when it takes no more or closes.
     """
 
+    codec: Codec
+    """How the client speaks."""
+
     paused: bool
     """Whether the socket takes no more for now; `Writable` is told when it does again. Read it, do not write it."""
 

@@ -29,6 +29,7 @@ from .messages import (
     Drain,
     Frame,
     Joined,
+    LineFailed,
     Overdue,
     Published,
     Recheck,
@@ -60,7 +61,7 @@ class Connection(LoopActor):
         super().__init__(mailbox=mailbox)
         self._state = state
         self._ports = ports
-        self._codec = state.codec
+        self._codec = state.wire.codec
         self._wire = state.wire
         self._outbox = state.outbox
         self._desk = Desk(state, ports)
@@ -444,6 +445,10 @@ class Connection(LoopActor):
             self._greeting.behind.add(batch.room)
         else:
             self._streams.deliver(batch)
+
+    @handles(LineFailed)
+    def _fail(self, message: LineFailed) -> None:
+        raise message.error
 
     @handles(Attached)
     def _attached(self, message: Attached) -> None:

@@ -9,6 +9,7 @@ from pykka._envelope import Envelope
 
 from .batch import Batch
 from .codec import Codec
+from .messages import LineFailed
 from .subscription import Subscription
 
 __all__ = ["FanOut"]
@@ -42,15 +43,16 @@ class FanOut:
         Args:
             live: Who gets batches that are begun now.
         """
-        budget = _SLICE
-        while self._batches and budget > 0:
+        left, bytes_left = _SLICE, _SLICE_BYTES
+        while self._batches and left > 0 and bytes_left > 0:
             batch = self._batches[0]
             if not self._next:
                 self._subscriptions = list(live)
-            count = max(1, min(budget, _SLICE_BYTES // batch.size))
-            _send(batch, self._subscriptions[self._next : self._next + count])
-            self._next += count
-            budget -= count
+            served = self._subscriptions[self._next : self._next + min(left, 1 + bytes_left // batch.size)]
+            _send(batch, served)
+            self._next += len(served)
+            left -= len(served)
+            bytes_left -= len(served) * batch.size
             if self._next >= len(self._subscriptions):
                 self._batches.popleft()
                 self._subscriptions, self._next = [], 0
@@ -70,14 +72,17 @@ def _send(batch: Batch, subscriptions: Iterable[Subscription]) -> None:
     for subscription in subscriptions:
         line = subscription.line
         if line is not None and line.open and subscription.cursor == prev and subscription.direct:
-            if line.codec is not codec:
-                codec = line.codec
-                frames = batch.frames(codec)
-                size = len(frames)
-            written = line.written + size
-            if written < line.mark:
-                line.out.write(frames)
-                line.written = written
-                subscription.cursor = subscription.told = top
+            try:
+                if line.codec is not codec:
+                    frames = batch.frames(line.codec)
+                    codec, size = line.codec, len(frames)
+                written = line.written + size
+                if written < line.mark:
+                    line.out.write(frames)
+                    line.written = written
+                    subscription.cursor = subscription.told = top
+                    continue
+            except BaseException as error:  # that connection's failure, not this room's
+                subscription.mailbox.tell(LineFailed(error))
                 continue
         subscription.mailbox.put_here(envelope)

@@ -12,7 +12,7 @@ from .mailbox import Mailbox
 from .subscription import Subscription
 
 if TYPE_CHECKING:
-    from .codec import Codec, Wire
+    from .codec import Wire
     from .commands import Ack, Command, Hello, Publish
     from .outbox import Outbox
 
@@ -25,7 +25,6 @@ class ConnectionState:
     __slots__ = (
         "client",
         "closed",
-        "codec",
         "draining",
         "hello",
         "id",
@@ -41,12 +40,9 @@ class ConnectionState:
         "wire",
     )
 
-    def __init__(
-        self, *, id: str, mailbox: Mailbox, codec: Codec, wire: Wire, outbox: Outbox, offered_token: str | None
-    ) -> None:
+    def __init__(self, *, id: str, mailbox: Mailbox, wire: Wire, outbox: Outbox, offered_token: str | None) -> None:
         self.id = id
         self.mailbox = mailbox
-        self.codec = codec
         self.wire = wire
         self.outbox = outbox
         self.offered_token = offered_token

@@ -34,6 +34,7 @@ __all__ = [
     "Drain",
     "Frame",
     "Joined",
+    "LineFailed",
     "Overdue",
     "Publish",
     "Published",
@@ -146,6 +147,12 @@ class Joined(NamedTuple):
     """The first old events."""
     more: bool
     """Whether old events are left: the connection sends `Attach` when it has room for them."""
+
+
+class LineFailed(NamedTuple):
+    """Room to connection: your line has failed on an event. It is to fail in its turn, and go on from its cursor."""
+
+    error: BaseException
 
 
 class Attach(NamedTuple):

@@ -28,7 +28,7 @@ class Streams:
 
     def __init__(self, state: ConnectionState) -> None:
         self._state = state
-        self._codec = state.codec
+        self._codec = state.wire.codec
         self._outbox = state.outbox
         self._wire = state.wire
         self._subscriptions = state.subscriptions

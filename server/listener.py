@@ -183,7 +183,6 @@ class Listener:
         return ConnectionState(
             id=id,
             mailbox=mailbox,
-            codec=self._codec,
             wire=Wire(connection, mailbox, self._codec),
             outbox=Outbox(self._settings.outbox_bytes, self._codec),
             offered_token=bearer(connection.request.headers.get("Authorization")),

@@ -120,7 +120,6 @@ class Client:
         self.state = ConnectionState(
             id=name,
             mailbox=self.mailbox,
-            codec=CODEC,
             wire=self.wire,
             outbox=Outbox(hall.limits.outbox_bytes, CODEC),
             offered_token=offered_token,
@@ -142,6 +141,10 @@ class Client:
         """Let a text frame come in."""
         self.wire.begin()
         self.mailbox.tell(Frame(text))
+
+    def by_mail(self, room: str) -> None:
+        """Have the events of a room come through the mailbox, not by the line."""
+        self.state.subscriptions[room].direct = False
 
     def say(self, type: str, **fields: Any) -> None:
         """Let a command come in."""

@@ -35,7 +35,6 @@ class Follower(Ear):
         self.state = ConnectionState(
             id=name,
             mailbox=self,  # type: ignore[arg-type]  # rooms tell it, and no more
-            codec=CODEC,
             wire=FakeWire(self),  # type: ignore[arg-type]
             outbox=Outbox(1 << 30, CODEC),
             offered_token=None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,6 +70,7 @@ async def test_a_failure_on_an_event_is_a_notice_and_no_gap(
     for _ in range(3):
         events(hall.house, 2)
         await settled()
+    client.by_mail(ROOM)
     fail_once(monkeypatch, Connection, Batch, after=after)
     for _ in range(3):
         events(hall.house, 2)
@@ -76,6 +79,29 @@ async def test_a_failure_on_an_event_is_a_notice_and_no_gap(
     assert client.offsets(ROOM) == wanted
     assert client.wire.closed is None
     assert resumed(client) == [sorted(client.state.subscriptions)]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), asyncio.CancelledError(), SystemExit(3)])
+async def test_a_line_that_fails_is_its_connections_failure_and_not_the_rooms(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]], error: BaseException
+) -> None:
+    client, other = await in_the_room(hall), await in_the_room(hall)
+    events(hall.house, 3)
+    await settled()
+    assert client.wire.open
+
+    def failing(frames: bytes) -> None:
+        monkeypatch.undo()
+        raise error
+
+    monkeypatch.setattr(client.wire, "out", SimpleNamespace(write=failing))
+    events(hall.house, 3)
+    await settled()
+    assert client.offsets(ROOM) == other.offsets(ROOM) == [1, 2, 3, 4, 5, 6]
+    assert resumed(client) == [sorted(client.state.subscriptions)]
+    assert resumed(other) == []
+    (failed,) = [line for line in logged if line["event"] == "actor_failed"]
+    assert failed["actor_class"] == "Connection"
 
 
 async def test_others_notice_nothing(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,6 +326,7 @@ async def test_a_repair_is_one_log_line_with_the_offsets_of_each_room(
     client = await in_the_room(hall)
     events(hall.house, 3)
     await settled()
+    client.by_mail(ROOM)
     fail_once(monkeypatch, Connection, Batch)
     events(hall.house, 2)
     await settled()

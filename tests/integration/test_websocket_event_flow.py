@@ -534,7 +534,7 @@ class TestEventDeliveryReliability:
             after = await crashed.events(5)
 
             # Now an event on which it fails while it is written.
-            state.codec = codec = FailsOnce(state.codec, "bad")
+            state.wire.codec = codec = FailsOnce(state.wire.codec, "bad")
             crash(state.mailbox)
             assert (await crashed.next("notice"))["code"] == "resumed"
             await send(1, event_id="bad")

@@ -30,7 +30,6 @@ def connection() -> Iterator[Make]:
         return ConnectionState(
             id=id,
             mailbox=mailbox,
-            codec=NativeCodec(),
             wire=FakeWire(mailbox),
             outbox=Outbox(1, NativeCodec()),
             offered_token=None,

@@ -69,7 +69,7 @@ async def read(client: ClientConnection, seconds: float, *, per_s: float = 0.0) 
 
 async def quick(client: ClientConnection, side: Side) -> None:
     """Read until the client counts as one that keeps up."""
-    while side.wire._written < 256 * KIB:
+    while side.wire.written < 256 * KIB:
         await received(client)
 
 
