@@ -16,8 +16,9 @@ from .processes import LOAD_CORE, exit_on_signals
 from .reconnect import RECONNECT
 from .record import recall, record, save
 from .report import render
+from .rooms import ROOMS
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (FANOUT, DURABLE, RECONNECT)}
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (FANOUT, ROOMS, DURABLE, RECONNECT)}
 
 
 def main() -> int:
@@ -27,7 +28,13 @@ def main() -> int:
         print("The benchmarks need Linux: they read /proc and wait with epoll.", file=sys.stderr)
         return 2
     exit_on_signals()
-    settings = Settings(options.subscribers, options.clients, options.seconds, options.rounds)
+    settings = Settings(
+        subscribers=options.subscribers,
+        rooms=options.rooms,
+        clients=options.clients,
+        seconds=options.seconds,
+        rounds=options.rounds,
+    )
     if LOAD_CORE is None:
         print("only one core: servers and load generator share it, so take no figure for granted", flush=True)
     chosen = [options.name] if options.name else list(BENCHMARKS)
@@ -63,9 +70,10 @@ def _options() -> argparse.Namespace:
     names = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Postroom and its peers.")
     parser.add_argument("name", nargs="?", choices=tuple(BENCHMARKS), help="one benchmark (default: all)")
-    parser.add_argument("--seconds", type=duration, default=5.0, help="length of a measurement (default 5)")
+    parser.add_argument("--seconds", type=duration, default=2.0, help="length of a measurement (default 2)")
     parser.add_argument("--rounds", type=whole_number, default=3, help="repeats of each measurement (default 3)")
     parser.add_argument("--subscribers", type=whole_number, default=500, help="in the room of fanout (default 500)")
+    parser.add_argument("--rooms", type=whole_number, default=100, help="of ten in rooms (default 100)")
     parser.add_argument("--clients", type=whole_number, default=5000, help="that come back in reconnect (default 5000)")
     parser.add_argument(
         "--peers",

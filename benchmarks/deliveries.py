@@ -10,7 +10,7 @@ import time
 
 from .websocket import pongs
 
-__all__ = ["MARK", "Closed", "Subscriber", "event"]
+__all__ = ["AROUND_STAMP", "MARK", "Closed", "Subscriber", "event", "stamp"]
 
 # Long, so that the search skips 17 bytes at a time; no server puts it into an envelope.
 MARK = b"~" * 16
@@ -28,6 +28,8 @@ _PING = 0x89
 _BEFORE_STAMP = b'{"stamp":"' + MARK
 _AFTER_STAMP = b'","text":"' + b"All work and no play makes a dull benchmark. " * 3
 _AFTER_STAMP = _AFTER_STAMP[: _EVENT_BYTES - len(_BEFORE_STAMP) - _STAMP_DIGITS - 2] + b'"}'
+AROUND_STAMP = _BEFORE_STAMP, _AFTER_STAMP
+"""What comes before and after the stamp of every event."""
 
 # Subscribers are read one after the other, so one buffer serves all.
 _buffer = bytearray(_TAIL + _READ_BYTES)
@@ -40,7 +42,12 @@ class Closed(ConnectionError):
 
 def event(published_ns: int) -> bytes:
     """Return an event of 130 bytes, a JSON object with the mark and the time it was published."""
-    return _BEFORE_STAMP + b"%0*d" % (_STAMP_DIGITS, published_ns) + _AFTER_STAMP
+    return _BEFORE_STAMP + stamp(published_ns) + _AFTER_STAMP
+
+
+def stamp(published_ns: int) -> bytes:
+    """Return the time an event was published as it stands in the event."""
+    return b"%0*d" % (_STAMP_DIGITS, published_ns)
 
 
 class Subscriber:
@@ -51,18 +58,17 @@ class Subscriber:
         sampled: whether the time of every event is kept.
     """
 
-    __slots__ = ("_receive", "_sock", "_tail", "received", "samples")
+    __slots__ = ("_receive", "_sock", "_tail", "samples")
 
     def __init__(self, sock: socket.socket, *, sampled: bool) -> None:
         self._sock = sock
         self._receive = sock.recv_into
         self._tail = bytearray(_TAIL)
-        self.received = 0
         self.samples: list[tuple[int, list[bytes]]] | None = [] if sampled else None
         """(received ns, [published ns, ..]) per read, or `None` when not sampled."""
 
     def read(self) -> int:
-        """Read once what has arrived, answer pings, and return the count of all events received so far.
+        """Read once what has arrived, answer pings, and return how many events it brought.
 
         Raises:
             Closed: the server closed the connection.
@@ -70,15 +76,15 @@ class Subscriber:
         try:
             size = self._receive(_room_behind_tail)
         except BlockingIOError:
-            return self.received
+            return 0
         if not size:
-            raise Closed(f"the server closed a subscriber after {self.received} events")
+            raise Closed("the server closed a subscriber")
         end = _TAIL + size
         _buffer[:_TAIL] = self._tail
-        self.received += _buffer.count(MARK, _MARK_TAIL_AT, end)
+        events = _buffer.count(MARK, _MARK_TAIL_AT, end)
         if self.samples is not None:
             self.samples.append((time.monotonic_ns(), _STAMP.findall(_buffer, 0, end)))
         if _buffer.find(_PING, _TAIL, end) >= 0 and (answer := pongs(bytes(_buffer[_TAIL:end]))):
             self._sock.send(answer)
         self._tail = _buffer[size:end]
-        return self.received
+        return events

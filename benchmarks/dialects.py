@@ -1,14 +1,13 @@
 """How each server is spoken to: what to send to get in, to subscribe and to publish.
 
-In: a JSON object as bytes. Out: the WebSocket payloads of one server's protocol. All of them carry the same event.
+In: a room. Out: the WebSocket payloads of one server's protocol. All of them carry the same event.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 __all__ = ["DIALECTS", "Dialect", "Step"]
-
-ROOM = "session:bench"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +29,11 @@ class Dialect:
     greeting: tuple[Step, ...]
     """Every connection starts with these."""
 
-    subscribe: tuple[Step, ...]
-    """A subscriber goes on with these."""
+    subscribe: Callable[[str], Step]
+    """A subscriber of a room goes on with this."""
 
-    publish: tuple[bytes, bytes]
-    """What comes before and after an event's JSON object in a publisher's message."""
+    publish: Callable[[str], tuple[bytes, bytes]]
+    """What comes before and after an event's JSON object in a publisher's message to a room."""
 
 
 def _message(**fields: object) -> bytes:
@@ -48,23 +47,23 @@ def _around_data(**fields: object) -> tuple[bytes, bytes]:
 _RELAY = Dialect(
     path="/",
     greeting=(),
-    subscribe=(Step(_message(type="subscribe", room=ROOM), b'"subscribed"'),),
-    publish=_around_data(type="publish", room=ROOM),
+    subscribe=lambda room: Step(_message(type="subscribe", room=room), b'"subscribed"'),
+    publish=lambda room: _around_data(type="publish", room=room),
 )
 
 # Engine.IO protocol 4 (`0` open, `4` message) around Socket.IO protocol 5 (`0` connect, `2` event, `3` answer).
 _SOCKETIO = Dialect(
     path="/socket.io/?EIO=4&transport=websocket",
     greeting=(Step(None, b"0{"), Step(b"40", b"40{")),
-    subscribe=(Step(f'421["subscribe","{ROOM}"]'.encode(), b"431["),),
-    publish=(f'42["publish","{ROOM}",'.encode(), b"]"),
+    subscribe=lambda room: Step(f'421["subscribe","{room}"]'.encode(), b"431["),
+    publish=lambda room: (f'42["publish","{room}",'.encode(), b"]"),
 )
 
 _POSTROOM = Dialect(
     path="/v1/ws",
     greeting=(Step(_message(type="hello"), b'"welcome"'),),
-    subscribe=(Step(_message(type="subscribe", id=1, room=ROOM, state=False), b'"subscribed"'),),
-    publish=_around_data(type="publish", room=ROOM, kind="bench.tick"),
+    subscribe=lambda room: Step(_message(type="subscribe", id=1, room=room, state=False), b'"subscribed"'),
+    publish=lambda room: _around_data(type="publish", room=room, kind="bench.tick"),
 )
 
 DIALECTS = {"relay": _RELAY, "socketio": _SOCKETIO, "postroom": _POSTROOM}

@@ -18,6 +18,8 @@ from .processes import Server
 
 __all__ = ["Invalid", "Request", "Span", "answer"]
 
+_WARM_UP_S = 0.5
+
 
 class Invalid(Exception):
     """The measurement is worth nothing: something is missing, or came twice, or out of order."""
@@ -31,11 +33,13 @@ class Request:
     dialect: str
     load: str
     settings: Settings
+    earlier: dict[str, dict[str, float]]
+    """The figures of the loads before this one in this round, by load, on the same server."""
 
     @property
     def warm_up_s(self) -> float:
         """How long the load is applied before it counts."""
-        return min(1.0, self.settings.seconds)
+        return min(_WARM_UP_S, self.settings.seconds)
 
 
 class Span:

@@ -8,15 +8,15 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import msgspec
 
-from .benchmark import Benchmark, Load, Settings, Shares
+from .benchmark import Benchmark, Settings, Shares
 from .generator import Request
 from .peers import Peer
-from .processes import LOAD_CORE, Server, StartFailed, on_core, running
+from .processes import LOAD_CORE, StartFailed, on_core, running
 
 __all__ = ["Result", "Results", "measure"]
 
@@ -49,31 +49,37 @@ Results = dict[str, dict[str, Result]]
 def measure(benchmark: Benchmark, peers: Iterable[Peer], settings: Settings) -> Results:
     """Measure every load with every server, and return the results by load and name."""
     peers = tuple(peers)
-    results = {load.name: {peer.name: Result() for peer in peers} for load in benchmark.loads}
+    results: Results = {
+        load.name: {peer.name: Result() for peer in peers if load.peers is None or peer.name in load.peers}
+        for load in benchmark.loads
+    }
     for number in range(1, settings.rounds + 1):
         for peer in peers:
             # One invalid round makes the others worthless.
-            still_valid = [load for load in benchmark.loads if results[load.name][peer.name].invalid is None]
+            mine = {load: results[load.name][peer.name] for load in benchmark.loads if peer.name in results[load.name]}
+            still_valid = {load: result for load, result in mine.items() if result.invalid is None}
             if not still_valid:
                 continue
             try:
                 with running(peer) as server:
-                    for load in still_valid:
-                        _measure(benchmark, load, peer, server, settings, results[load.name][peer.name], number)
+                    earlier: dict[str, dict[str, float]] = {}
+                    for load, result in still_valid.items():
+                        request = Request(server, peer.dialect, load.name, settings, earlier)
+                        _measure(benchmark, peer, request, result, number)
+                        if result.invalid is None:
+                            earlier[load.name] = asdict(result.rounds[-1])
             except StartFailed as problem:
                 print(f"round {number}  {peer.title}: did not start: {problem}", flush=True)
-                for load in still_valid:
-                    results[load.name][peer.name].invalid = f"round {number}: did not start: {problem}"
+                for result in still_valid.values():
+                    result.invalid = f"round {number}: did not start: {problem}"
     return results
 
 
-def _measure(
-    benchmark: Benchmark, load: Load, peer: Peer, server: Server, settings: Settings, result: Result, number: int
-) -> None:
-    outcome = _generate(benchmark, Request(server, peer.dialect, load.name, settings))
-    if server.kept_nothing:
-        outcome = f"there is no {server.journal}: the server kept nothing"
-    label = f"round {number}  load {load.name:<5}  {peer.title:<21}"
+def _measure(benchmark: Benchmark, peer: Peer, request: Request, result: Result, number: int) -> None:
+    outcome = _generate(benchmark, request)
+    if request.server.kept_nothing:
+        outcome = f"there is no {request.server.journal}: the server kept nothing"
+    label = f"round {number}  load {request.load:<5}  {peer.title:<21}"
     if isinstance(outcome, Shares):
         result.rounds.append(outcome)
         print(f"{label} {benchmark.progress(outcome)}", flush=True)

@@ -38,7 +38,9 @@ def render(
     lines += [_verdict(target, results, previous) for target in TARGETS if target.benchmark == benchmark.name]
     lines += [f"skipped: {peers[name].title}: {reason}" for name, reason in skipped.items()]
     lines += ["", *benchmark.notes]
-    if any(_generator_limits(result.median()) for of_peers in results.values() for result in of_peers.values()):
+    if any(
+        _generator_limits(load, result.median()) for load in benchmark.loads for result in results[load.name].values()
+    ):
         lines.append("* the generator's core was full and the server's was not: the figure is the generator's limit.")
     if previous is not None:
         compared = ", ".join(f"{_heading(benchmark, load)} in {load.name}" for load in benchmark.loads)
@@ -69,15 +71,15 @@ def _table(
         if figures is None:
             text = f"invalid: {result.invalid}"
         else:
-            text = _row(benchmark, figures) + _change(load, name, figures, previous)
+            text = _row(benchmark, load, figures) + _change(load, name, figures, previous)
         lines.append(f"{peers[name].title:<{_TITLE_WIDTH}}{text}")
     return lines
 
 
-def _row(benchmark: Benchmark, figures: Shares) -> str:
+def _row(benchmark: Benchmark, load: Load, figures: Shares) -> str:
     cells = []
     for column in benchmark.columns:
-        mark = "*" if column.generator_bound and _generator_limits(figures) else ""
+        mark = "*" if column.generator_bound and _generator_limits(load, figures) else ""
         cells.append(f"{format(getattr(figures, column.figure), column.format) + mark:>{column.width}}")
     return "".join(cells)
 
@@ -88,8 +90,10 @@ def _change(load: Load, peer: str, figures: Shares, previous: Record | None) -> 
     return f"{text:>{_CHANGE_WIDTH}}"
 
 
-def _generator_limits(figures: Shares | None) -> bool:
-    return figures is not None and figures.generator_cpu_percent >= _FULL_PERCENT > figures.server_cpu_percent
+def _generator_limits(load: Load, figures: Shares | None) -> bool:
+    if figures is None or load.paced:
+        return False
+    return figures.generator_cpu_percent >= _FULL_PERCENT > figures.server_cpu_percent
 
 
 def _verdict(target: Target, results: Mapping[str, Mapping[str, Result]], previous: Record | None) -> str:

@@ -16,6 +16,8 @@ __all__ = ["HandshakeFailed", "connect", "exchange", "messages", "pongs", "text_
 # does the length of a text frame: the byte after it is the first of a printable payload.
 _PING = re.compile(rb"\x89([\x00-\x1f])")
 _NO_MASK = bytes(4)
+_HEAD_END = b"\r\n\r\n"
+_HEAD_BYTES = 4096
 _TEXT = 0x81
 
 
@@ -33,14 +35,12 @@ def connect(port: int, path: str, timeout_s: float) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.sendall(upgrade(port, path))
-    head = bytearray()
-    while not head.endswith(b"\r\n\r\n"):
-        # One byte at a time: what follows the head (socket.io speaks first) stays in the socket.
-        byte = sock.recv(1)
-        if not byte:
-            break
-        head += byte
-    status = bytes(head).partition(b"\r\n")[0]
+    head = b""
+    while not head.endswith(_HEAD_END) and (seen := sock.recv(_HEAD_BYTES, socket.MSG_PEEK)):
+        # What follows the head (socket.io speaks first) stays in the socket.
+        end = (head + seen).find(_HEAD_END)
+        head += sock.recv(len(seen) if end < 0 else end + len(_HEAD_END) - len(head))
+    status = head.partition(b"\r\n")[0]
     if b" 101 " not in status + b" ":
         sock.close()
         raise HandshakeFailed(f"no upgrade on {path}: {status.decode(errors='replace') or 'closed'}")
