@@ -80,8 +80,8 @@ class Audience:
         self.published += count
         self._send()
 
-    def pump(self, timeout_s: float) -> bool:
-        """Read from every connection that has something, waiting at most `timeout_s`; return whether there was any."""
+    def pump(self, timeout_s: float) -> int:
+        """Read from every connection that has something, waiting at most `timeout_s`; return how many there were."""
         ready = self._epoll.poll(timeout_s, len(self._sockets))
         received, index, subscribers = self._received, self._index, self._subscribers
         try:
@@ -96,7 +96,7 @@ class Audience:
                     self._read_publisher()
         except OSError as error:
             raise Invalid(str(error)) from error
-        return bool(ready)
+        return len(ready)
 
     def in_flight(self) -> int:
         """Return how many published events some subscriber of their room has yet to receive."""

@@ -22,6 +22,9 @@ _EVENT_BYTES = 130
 # short to hold a whole one, so none is found twice.
 _TAIL = len(MARK) + _STAMP_DIGITS - 1
 _MARK_TAIL_AT = _TAIL - (len(MARK) - 1)
+# Behind these no mark or stamp is cut in two, for neither contains them. Most reads end so.
+_LAST_OF_FRAME = b"}]"
+_NOTHING = bytearray()
 _READ_BYTES = 256 * 1024
 _PING = 0x89
 
@@ -63,7 +66,7 @@ class Subscriber:
     def __init__(self, sock: socket.socket, *, sampled: bool) -> None:
         self._sock = sock
         self._receive = sock.recv_into
-        self._tail = bytearray(_TAIL)
+        self._tail = _NOTHING
         self.samples: list[tuple[int, list[bytes]]] | None = [] if sampled else None
         """(received ns, [published ns, ..]) per read, or `None` when not sampled."""
 
@@ -80,11 +83,14 @@ class Subscriber:
         if not size:
             raise Closed("the server closed a subscriber")
         end = _TAIL + size
-        _buffer[:_TAIL] = self._tail
-        events = _buffer.count(MARK, _MARK_TAIL_AT, end)
+        if self._tail:
+            _buffer[:_TAIL] = self._tail
+            events = _buffer.count(MARK, _MARK_TAIL_AT, end)
+        else:
+            events = _buffer.count(MARK, _TAIL, end)
         if self.samples is not None:
-            self.samples.append((time.monotonic_ns(), _STAMP.findall(_buffer, 0, end)))
+            self.samples.append((time.monotonic_ns(), _STAMP.findall(_buffer, 0 if self._tail else _TAIL, end)))
         if _buffer.find(_PING, _TAIL, end) >= 0 and (answer := pongs(bytes(_buffer[_TAIL:end]))):
             self._sock.send(answer)
-        self._tail = _buffer[size:end]
+        self._tail = _NOTHING if _buffer[end - 1] in _LAST_OF_FRAME else _buffer[size:end]
         return events
