@@ -408,8 +408,7 @@ class Connection(LoopActor):
 
     def _settle(self, command: commands.Command) -> None:
         """Count an event as dealt with: it is answered."""
-        if self._state.publishing.pop(id(command), None) is not None:
-            self._wire.done()
+        self._state.settle(command)
 
     @handles(replies.State, replies.History, replies.Presence)
     def _send(self, reply: replies.Reply) -> None:

@@ -12,11 +12,31 @@ from . import commands
 from .errors import ErrorCode, Refusal
 from .identity import Identity
 from .ledger import ConnectionState
-from .messages import Acknowledge, Publish, Query, Subscribe
+from .messages import Acknowledge, Publish, Published, Query, Refused, Subscribe
 from .ports import ConnectionPorts
 from .throttle import TokenBucket
 
 __all__ = ["Desk"]
+
+
+class _Quiet:
+    """Hears what became of events whose publisher wants no answer: only what was refused is the connection's affair.
+
+    Args:
+        state: The connection's state.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: ConnectionState) -> None:
+        self._state = state
+
+    def tell(self, message: Published | Refused) -> None:
+        """Count an event as dealt with, or have the connection say why it was not taken."""
+        if isinstance(message, Refused):
+            self._state.mailbox.tell(message)
+        else:
+            self._state.settle(message.tag)
 
 
 class Desk:
@@ -27,10 +47,11 @@ class Desk:
         ports: What every connection works with.
     """
 
-    __slots__ = ("_bucket", "_ports", "_state")
+    __slots__ = ("_bucket", "_ports", "_quiet", "_state")
 
     def __init__(self, state: ConnectionState, ports: ConnectionPorts) -> None:
         self._state = state
+        self._quiet = _Quiet(state)
         self._ports = ports
         limits = ports.limits
         self._bucket = TokenBucket(limits.commands_per_s, limits.commands_burst, ports.clock.monotonic())
@@ -90,7 +111,7 @@ class Desk:
                 key=command.key,
                 delivery=command.delivery,
                 ack=command.ack,
-                reply_to=self._state.mailbox,
+                reply_to=self._state.mailbox if command.id is not None else self._quiet,
                 tag=command,
             )
         )

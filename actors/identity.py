@@ -6,6 +6,7 @@ Deny by default: what no rule here allows is forbidden.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -16,6 +17,7 @@ ROLES = ("user", "admin", "service")
 _ROOM_NAME = re.compile(r"(broadcast|system|[a-z][a-z0-9_-]{0,63}:[^\s*>\x00-\x1f\x7f\ud800-\udfff]{1,200})\Z")
 
 
+@lru_cache(maxsize=4096)
 def is_room_name(name: str) -> bool:
     """Tell whether `name` can name a room: `broadcast`, `system` or `word:id`.
 
@@ -42,6 +44,7 @@ def _covers(pattern: str, room: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=4096)
 def _matches(patterns: tuple[str, ...], room: str) -> bool:
     return any(_covers(pattern, room) for pattern in patterns)
 

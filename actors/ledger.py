@@ -65,6 +65,11 @@ class ConnectionState:
         self.pending: dict[str, Mailbox] = {}
         """Rooms that were asked to let the connection in and have not answered yet."""
 
+    def settle(self, command: Command) -> None:
+        """Count an event that was under way as dealt with; once, whatever a failure makes come twice."""
+        if self.publishing.pop(id(command), None) is not None:
+            self.wire.done()
+
 
 class Ledger:
     """Who is in which room. The Room writes its own page; whoever follows it after a failure finds it there."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 __all__ = ["seconds_of", "seconds_text", "time_text"]
 
 
+@lru_cache(maxsize=64)
 def time_text(time_ms: int) -> str:
     """Write Unix milliseconds as RFC 3339 in UTC, to the millisecond."""
     seconds, ms = divmod(time_ms, 1000)

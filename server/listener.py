@@ -200,16 +200,23 @@ class Listener:
         mailbox = state.mailbox
         wire = state.wire
         assert isinstance(wire, Wire)
+
+        def take(text: str) -> bool:
+            if wire.busy:
+                return False
+            wire.begin()
+            mailbox.tell(Frame(text))
+            return True
+
+        connection.take = take
         try:
             while True:
                 frame = await connection.recv()
                 if not isinstance(frame, str):
                     wire.close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames")
-                    continue
-                wire.begin()
-                mailbox.tell(Frame(frame))
-                if wire.busy:
+                elif not take(frame):
                     await wire.caught_up()
+                    take(frame)
         except ConnectionClosed:
             return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -83,7 +84,15 @@ class NativeCodec:
         return self._frame(_event(room, event))
 
     def _frame(self, message: msgspec.Struct) -> bytes:
-        return bytes(Frame(Opcode.TEXT, self._encoder.encode(message)).serialize(mask=False))
+        payload = self._encoder.encode(message)
+        return _header(len(payload)) + payload
+
+
+@lru_cache(maxsize=4096)
+def _header(length: int) -> bytes:
+    """Return what stands before a text of this many bytes: asked for once a length, it is the library's work."""
+    frame = bytes(Frame(Opcode.TEXT, bytes(length)).serialize(mask=False))
+    return frame[: len(frame) - length]
 
 
 def _union(types: tuple[type, ...]) -> Any:
