@@ -28,7 +28,7 @@ class Batch:
             to why those between are not here: `conflated` or `expired`. Empty: none was left out.
     """
 
-    __slots__ = ("_frames", "events", "gaps", "prev", "room", "size", "top")
+    __slots__ = ("_frames", "events", "gaps", "prev", "room", "top")
 
     def __init__(self, room: str, events: Sequence[Event], gaps: Mapping[int, str] = _NO_GAPS) -> None:
         self.room = room
@@ -37,12 +37,15 @@ class Batch:
         self.prev = events[0].prev
         """Offset of the event before the first one."""
         self.top = events[-1].offset
-        self.size = sum(len(memoryview(event.draft.data)) + _ENVELOPE_BYTES for event in self.events)
-        """About how many bytes its frames have."""
         self._frames: dict[Codec, bytes] = {}
 
     def __len__(self) -> int:
         return len(self.events)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes its frames have."""
+        return sum(len(memoryview(event.draft.data)) + _ENVELOPE_BYTES for event in self.events)
 
     def frames(self, codec: Codec) -> bytes:
         """Return the frames of all events and of the markers between them, ready to be written."""

@@ -470,7 +470,7 @@ class Connection(LoopActor):
         """Write what this batch brought, in one piece; ask for the next old events when there is room for them."""
         outbox, wire = self._outbox, self._wire
         if not wire.paused:
-            if outbox.size:
+            while outbox.size and not wire.paused:  # a write may let more be written at once, and nobody says so then
                 outbox.flush(wire.write, wire.room)
             if not wire.paused:  # asked again: the write may have filled the socket
                 self._streams.go_on()

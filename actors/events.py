@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -35,6 +36,7 @@ ALERT_ESCALATED = "alert.escalated"
 ACKNOWLEDGEMENT = ".acknowledged"
 ESCALATION = ".escalated"
 """What the ids of those events end with; a publisher's own may not."""
+_OWN_ENDINGS = (ACKNOWLEDGEMENT, ESCALATION)
 
 _DEFAULT_DELIVERY: Mapping[str, Delivery] = {"progress": "latest", "system": "latest"}
 _CUSTOM_KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+\Z")
@@ -151,18 +153,19 @@ def draft(
     Raises:
         Refusal: `invalid_event`, with what is wrong and what would be right.
     """
-    for name, value in (("kind", kind), ("event_id", event_id), ("key", key)):
-        _check_name(name, value, optional=name == "key")
-    for ending in (ACKNOWLEDGEMENT, ESCALATION):
-        if event_id.endswith(ending):
-            raise _invalid(f"event_id {event_id!r}: ids that end with {ending!r} are the router's own")
+    _check_name("kind", kind)
+    _check_name("event_id", event_id)
+    if key is not None:
+        _check_name("key", key)
+    if event_id.endswith(_OWN_ENDINGS):
+        raise _invalid(f"event_id {event_id!r}: ids that end with {' or '.join(map(repr, _OWN_ENDINGS))} are the router's own")
     schema = _SCHEMAS.get(kind)
     if schema is not None:
         try:
             msgspec.convert(data, schema)
         except (msgspec.ValidationError, RecursionError) as error:
             raise _invalid(f"{kind} data: {error}") from None
-    elif kind in (ALERT_ACKNOWLEDGED, ALERT_ESCALATED) or not _CUSTOM_KIND.match(kind):
+    elif not _is_custom(kind):
         raise _invalid(f"kind {kind!r}: use {', '.join(_SCHEMAS)}, or your own name with a dot, like 'build.finished'")
     elif not isinstance(data, dict):
         raise _invalid(f"data of {kind} must be a JSON object, not {type(data).__name__}")
@@ -193,9 +196,12 @@ def draft(
     )
 
 
-def _check_name(name: str, value: object, *, optional: bool) -> None:
-    if value is None and optional:
-        return
+@lru_cache(maxsize=1024)
+def _is_custom(kind: str) -> bool:
+    return kind not in (ALERT_ACKNOWLEDGED, ALERT_ESCALATED) and _CUSTOM_KIND.match(kind) is not None
+
+
+def _check_name(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise _invalid(f"{name} must be a string, not {type(value).__name__}")
     if not 0 < len(value) <= _MAX_NAME:

@@ -23,13 +23,15 @@ _SLICE_BYTES = 16 * 1024 * 1024
 class FanOut:
     """What is on its way to a room's subscribers, a slice at a time, so that a large room does not hold the loop."""
 
-    __slots__ = ("_batches", "_next", "_subscriptions")
+    __slots__ = ("_batches", "_next", "_size", "_subscriptions")
 
     def __init__(self) -> None:
         self._batches: deque[Batch] = deque()
         """The first one is under way."""
         self._subscriptions: list[Subscription] = []
         """Who gets it."""
+        self._size = 0
+        """About how many bytes each of them gets."""
         self._next = 0
         """The first of them who has not got it."""
 
@@ -47,12 +49,12 @@ class FanOut:
         while self._batches and left > 0 and bytes_left > 0:
             batch = self._batches[0]
             if not self._next:
-                self._subscriptions = list(live)
-            served = self._subscriptions[self._next : self._next + min(left, 1 + bytes_left // batch.size)]
+                self._subscriptions, self._size = list(live), batch.size
+            served = self._subscriptions[self._next : self._next + min(left, 1 + bytes_left // self._size)]
             _send(batch, served)
             self._next += len(served)
             left -= len(served)
-            bytes_left -= len(served) * batch.size
+            bytes_left -= len(served) * self._size
             if self._next >= len(self._subscriptions):
                 self._batches.popleft()
                 self._subscriptions, self._next = [], 0

@@ -150,7 +150,7 @@ class LoopActor(pykka.Actor):
         mailbox: Where it lives; None makes a new mailbox on the running event loop.
     """
 
-    batch_size: ClassVar[int] = 512
+    batch_size: ClassVar[int] = 2048
     """How many messages one turn takes at most before others get theirs."""
 
     _handlers: ClassVar[dict[type, _Handler]] = {}

@@ -45,7 +45,7 @@ _PING = bytes(Frame(Opcode.PING, b"").serialize(mask=False))
 _STALL_LOOKS = 5
 """How often a client that is behind is looked at within `stall_s`."""
 _UNDER_WAY = 64
-_UNDER_WAY_TRUSTED = 1024
+_UNDER_WAY_TRUSTED = 4096
 
 
 class GuardedConnection(MeasuredConnection):
@@ -332,8 +332,7 @@ class Wire(Line):
     def trust(self) -> None:
         """Let more be under way, and more frames be read at once."""
         self._most = _UNDER_WAY_TRUSTED
-        messages = self._connection.recv_messages
-        messages.high, messages.low = _UNDER_WAY_TRUSTED, _UNDER_WAY_TRUSTED // 4
+        self._connection.trust()
 
     def begin(self) -> None:
         """Something the client asked for is under way."""

@@ -384,6 +384,17 @@ async def test_a_connection_that_fails_while_its_client_lags_goes_on_where_it_wa
     assert client.wire.chains[ROOM].position == 21
 
 
+async def test_what_may_be_written_at_once_is_though_it_takes_several_pieces(hall: Hall) -> None:
+    """A write may let more be written: then nobody says `Writable`, and nothing may wait for the next event."""
+    client = await in_the_room(hall)
+    client.wire.room = 500
+    client.by_mail(ROOM)
+    await publish(hall, 30, size=100)
+    assert client.offsets(ROOM) == list(range(1, 31))
+    assert len(client.wire.writes[-1]) < 30
+    assert not client.state.outbox.size
+
+
 async def test_a_client_that_reads_slowly_gets_everything_in_pieces(hall: Hall) -> None:
     """About as much as the socket takes at a time; what waits longer gives way meanwhile."""
     client = await in_the_room(hall)
