@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PEERS  := $(VENV)/.peers-installed
 PORT     ?= 8000
 API_PORT ?= 8001
 
@@ -39,8 +40,12 @@ types: setup
 test: lint types
 	$(BIN)/pytest
 
-bench: setup
+bench: $(PEERS)
 	$(BIN)/python -m benchmarks $(NAME)
+
+$(PEERS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e clients/python -e '.[bench]'
+	@touch $@
 
 torture: setup
 	$(BIN)/python -m tests.torture

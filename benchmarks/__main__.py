@@ -9,16 +9,21 @@ import sys
 
 from .benchmark import Benchmark, Settings
 from .durable import DURABLE
+from .fairness import FAIRNESS
 from .fanout import FANOUT
+from .idle import IDLE
+from .mailbox import MAILBOX
 from .measure import measure
 from .peers import PEERS
-from .processes import LOAD_CORE, exit_on_signals
+from .processes import LOAD_CORE, allow_files, exit_on_signals
 from .reconnect import RECONNECT
 from .record import recall, record, save
 from .report import render
 from .rooms import ROOMS
+from .scale import SCALE
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (FANOUT, ROOMS, DURABLE, RECONNECT)}
+_ALL = (FANOUT, ROOMS, FAIRNESS, DURABLE, RECONNECT, IDLE, SCALE, MAILBOX)
+BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
 
 
 def main() -> int:
@@ -28,10 +33,13 @@ def main() -> int:
         print("The benchmarks need Linux: they read /proc and wait with epoll.", file=sys.stderr)
         return 2
     exit_on_signals()
+    allow_files()
     settings = Settings(
         subscribers=options.subscribers,
         rooms=options.rooms,
         clients=options.clients,
+        loud=options.loud,
+        connections=options.connections,
         seconds=options.seconds,
         rounds=options.rounds,
     )
@@ -75,6 +83,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--subscribers", type=whole_number, default=500, help="in the room of fanout (default 500)")
     parser.add_argument("--rooms", type=whole_number, default=100, help="of ten in rooms (default 100)")
     parser.add_argument("--clients", type=whole_number, default=5000, help="that come back in reconnect (default 5000)")
+    parser.add_argument("--loud", type=whole_number, default=5000, help="in the large room of fairness (default 5000)")
+    parser.add_argument("--connections", type=whole_number, default=10_000, help="in idle and scale (default 10000)")
     parser.add_argument(
         "--peers",
         type=lambda text: _chosen(text, names),

@@ -9,23 +9,24 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from .deliveries import AROUND_STAMP, Closed, Subscriber, stamp
 from .dialects import Dialect, Step
 from .generator import Invalid
-from .websocket import connect, exchange, pongs, text_frame
+from .websocket import come_in, expect, knock, pongs, text_frame
 
 __all__ = ["Audience"]
 
 _SETUP_TIMEOUT_S = 10.0
-_STALL_TIMEOUT_S = 10.0
+_STALL_TIMEOUT_S = 5.0
 _LATE_DUPLICATES_S = 0.1
+_WAVE = 50
 _RESET = struct.pack("ii", 1, 0)
 
 
 class Audience:
-    """Connect all clients on creation, one after the other; use as a context manager to close them.
+    """Connect all clients on creation, fifty at a time; use as a context manager to close them.
 
     Args:
         port: where the server listens, on loopback.
@@ -49,11 +50,13 @@ class Audience:
         self._index: dict[int, int] = {}
         self._epoll = select.epoll()
         try:
-            for index in range(len(self._received)):
-                sock = self._enter(port, dialect.path, (*dialect.greeting, dialect.subscribe(rooms[index // size])))
-                self._index[sock.fileno()] = index
-                self._subscribers.append(Subscriber(sock, sampled=index % sample_every == 0))
-            self._publisher = self._enter(port, dialect.path, dialect.greeting)
+            for first in range(0, len(self._received), _WAVE):
+                wave = range(first, min(first + _WAVE, len(self._received)))
+                steps = [(*dialect.greeting, dialect.subscribe(rooms[index // size])) for index in wave]
+                for index, sock in zip(wave, self._enter(port, dialect.path, steps), strict=True):
+                    self._index[sock.fileno()] = index
+                    self._subscribers.append(Subscriber(sock, sampled=index % sample_every == 0))
+            (self._publisher,) = self._enter(port, dialect.path, [dialect.greeting])
         except BaseException:
             self.close()
             raise
@@ -118,10 +121,14 @@ class Audience:
         """Read until every subscriber has received every event of its room.
 
         Raises:
-            Invalid: nothing came for 10 s, although events are missing.
+            Invalid: no event came for 5 s, although some are missing.
         """
+        deliveries, until = self._deliveries, time.monotonic() + _STALL_TIMEOUT_S
         while self.in_flight() > 0:
-            if not self.pump(_STALL_TIMEOUT_S):
+            self.pump(_STALL_TIMEOUT_S)
+            if self._deliveries > deliveries:
+                deliveries, until = self._deliveries, time.monotonic() + _STALL_TIMEOUT_S
+            elif time.monotonic() > until:
                 raise Invalid(f"stalled: {self._shortfall()}")
 
     def verify(self) -> None:
@@ -152,14 +159,24 @@ class Audience:
             if published_ns >= since_ns
         )
 
-    def _enter(self, port: int, path: str, steps: Iterable[Step]) -> socket.socket:
-        sock = connect(port, path, _SETUP_TIMEOUT_S)
-        self._sockets.append(sock)
-        for step in steps:
-            exchange(sock, step.send, step.expect)
-        sock.setblocking(False)
-        self._epoll.register(sock.fileno(), select.EPOLLIN)
-        return sock
+    def _enter(self, port: int, path: str, clients: Sequence[Sequence[Step]]) -> Sequence[socket.socket]:
+        """Connect clients at once: all of them take a step before any takes the next."""
+        wave = []
+        for _ in clients:
+            wave.append(knock(port, path, _SETUP_TIMEOUT_S))
+            self._sockets.append(wave[-1])
+        for sock in wave:
+            come_in(sock, path)
+        for steps in zip(*clients, strict=True):
+            for sock, step in zip(wave, steps, strict=True):
+                if step.send is not None:
+                    sock.sendall(text_frame(step.send))
+            for sock, step in zip(wave, steps, strict=True):
+                expect(sock, step.expect)
+        for sock in wave:
+            sock.setblocking(False)
+            self._epoll.register(sock.fileno(), select.EPOLLIN)
+        return wave
 
     def _send(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -19,8 +19,13 @@ class Settings:
     """Of ten subscribers each, in `rooms`."""
     clients: int
     """That come back in `reconnect`."""
+    loud: int
+    """In the room of `fairness` that is driven as fast as it goes."""
+    connections: int
+    """In `idle`, and at most in `scale`."""
     seconds: float
-    """Of one measurement, after at most a second to warm up; `reconnect` takes as long as it takes."""
+    """Of one measurement, after at most half a second to warm up; `reconnect` takes as long as it takes, and `idle` at
+    least the time between two pings."""
     rounds: int
 
 
@@ -84,3 +89,9 @@ class Benchmark:
     """The settings that two runs must share to be compared."""
     notes: tuple[str, ...]
     """What the columns mean."""
+    most_rounds: int | None = None
+    """More are not measured, however many were asked for, because each takes long; `None`: all are."""
+
+    def rounds(self, settings: Settings) -> int:
+        """Return how often each load is measured."""
+        return settings.rounds if self.most_rounds is None else min(settings.rounds, self.most_rounds)

@@ -83,14 +83,15 @@ class Subscriber:
         if not size:
             raise Closed("the server closed a subscriber")
         end = _TAIL + size
-        if self._tail:
-            _buffer[:_TAIL] = self._tail
-            events = _buffer.count(MARK, _MARK_TAIL_AT, end)
-        else:
-            events = _buffer.count(MARK, _TAIL, end)
+        start = mark_start = _TAIL
+        if tail := self._tail:
+            start -= len(tail)
+            mark_start = max(start, _MARK_TAIL_AT)
+            _buffer[start:_TAIL] = tail
+        events = _buffer.count(MARK, mark_start, end)
         if self.samples is not None:
-            self.samples.append((time.monotonic_ns(), _STAMP.findall(_buffer, 0 if self._tail else _TAIL, end)))
+            self.samples.append((time.monotonic_ns(), _STAMP.findall(_buffer, start, end)))
         if _buffer.find(_PING, _TAIL, end) >= 0 and (answer := pongs(bytes(_buffer[_TAIL:end]))):
             self._sock.send(answer)
-        self._tail = _NOTHING if _buffer[end - 1] in _LAST_OF_FRAME else _buffer[size:end]
+        self._tail = _NOTHING if _buffer[end - 1] in _LAST_OF_FRAME else _buffer[max(start, size) : end]
         return events

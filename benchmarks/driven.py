@@ -13,7 +13,7 @@ from .audience import Audience
 from .benchmark import CPU_COLUMNS, Column, Shares
 from .generator import Invalid, Request, Span
 
-__all__ = ["COLUMNS", "NOTE", "Figures", "as_fast_as_it_goes", "drive", "progress", "steadily"]
+__all__ = ["COLUMNS", "NOTE", "Figures", "as_fast_as_it_goes", "drive", "idle", "progress", "steadily"]
 
 _STALL_TIMEOUT_S = 10.0
 _FEW = 64
@@ -117,6 +117,13 @@ def as_fast_as_it_goes(in_flight: int) -> Callable[[Audience, float], None]:
                 time.sleep(_PAUSE_S)
 
     return apply
+
+
+def idle(audience: Audience, seconds: float) -> None:
+    """Publish nothing; pings are answered."""
+    end = time.monotonic() + seconds
+    while (left_s := end - time.monotonic()) > 0:
+        audience.pump(left_s)
 
 
 def progress(figures: Shares) -> str:

@@ -5,6 +5,7 @@ invalid.
 """
 
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -16,9 +17,10 @@ import msgspec
 from .benchmark import Settings, Shares
 from .processes import Server
 
-__all__ = ["Invalid", "Request", "Span", "answer"]
+__all__ = ["Invalid", "Request", "Span", "allow_sockets", "answer"]
 
 _WARM_UP_S = 0.5
+_OTHER_FILES = 50
 
 
 class Invalid(Exception):
@@ -68,6 +70,20 @@ class Span:
             "server_cpu_percent": 100 * self.server_s / self.elapsed_s,
             "generator_cpu_percent": 100 * self.own_s / self.elapsed_s,
         }
+
+
+def allow_sockets(count: int) -> None:
+    """Let this process open so many.
+
+    Raises:
+        Invalid: it may not.
+    """
+    needed = count + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= hard < needed:
+        raise Invalid(f"{count} sockets are needed, and {hard} files may be open: see `ulimit -Hn`")
+    if 0 <= soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def answer(measure: Callable[[Request], Shares]) -> None:

@@ -53,7 +53,7 @@ def measure(benchmark: Benchmark, peers: Iterable[Peer], settings: Settings) -> 
         load.name: {peer.name: Result() for peer in peers if load.peers is None or peer.name in load.peers}
         for load in benchmark.loads
     }
-    for number in range(1, settings.rounds + 1):
+    for number in range(1, benchmark.rounds(settings) + 1):
         for peer in peers:
             # One invalid round makes the others worthless.
             mine = {load: results[load.name][peer.name] for load in benchmark.loads if peer.name in results[load.name]}
@@ -79,7 +79,7 @@ def _measure(benchmark: Benchmark, peer: Peer, request: Request, result: Result,
     outcome = _generate(benchmark, request)
     if request.server.kept_nothing:
         outcome = f"there is no {request.server.journal}: the server kept nothing"
-    label = f"round {number}  load {request.load:<5}  {peer.title:<21}"
+    label = f"round {number}  load {request.load:<7}  {peer.title:<21}"
     if isinstance(outcome, Shares):
         result.rounds.append(outcome)
         print(f"{label} {benchmark.progress(outcome)}", flush=True)

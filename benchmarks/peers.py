@@ -3,6 +3,7 @@
 In: free ports. Out: command lines.
 """
 
+import importlib.util
 import shutil
 import sqlite3
 import sys
@@ -29,8 +30,9 @@ class Peer:
     dialect: str
     """A key of `DIALECTS`."""
 
-    command: Callable[[int, int], list[str]]
-    """The command line for a WebSocket port and a second port, for servers that have one."""
+    command: Callable[[int, int], list[str]] | None
+    """The command line for a WebSocket port and a second port, for servers that have one; `None`: it is no server, and
+    the generator does by itself what is measured."""
 
     health: str | None
     """The path that answers 200 when the server is ready; `None`: it is when it accepts connections."""
@@ -86,6 +88,23 @@ def _router(name: str, title: str, journal: str | None) -> Peer:
     )
 
 
+def _python_socketio_missing() -> str | None:
+    missing = [name for name in ("socketio", "uvicorn", "httptools") if importlib.util.find_spec(name) is None]
+    return f"the extra `bench` is not installed: {', '.join(missing)} missing" if missing else None
+
+
+def _actors(name: str, title: str, *packages: str) -> Peer:
+    return Peer(
+        name=name,
+        title=title,
+        dialect=name,
+        command=None,
+        health=None,
+        unavailable=lambda: None,
+        versions=lambda: _python_versions("pykka", *packages),
+    )
+
+
 PEERS = (
     _router("postroom", "Postroom, memory", None),
     _router("sqlite", "Postroom, sqlite", "journal.db"),
@@ -100,4 +119,15 @@ PEERS = (
         unavailable=lambda: None,
         versions=lambda: _python_versions("websockets", "uvloop"),
     ),
+    Peer(
+        name="socketio-py",
+        title="python-socketio",
+        dialect="socketio",
+        command=lambda port, _: [sys.executable, str(node.PEERS / "asgi_relay.py"), str(port)],
+        health=None,
+        unavailable=_python_socketio_missing,
+        versions=lambda: _python_versions("python-socketio", "uvicorn", "uvloop", "websockets"),
+    ),
+    _actors("loop", "LoopActor", "uvloop"),
+    _actors("thread", "pykka.ThreadingActor"),
 )

@@ -5,6 +5,7 @@ In: a peer. Out: a process that is ready, for as long as a `with` block lasts.
 
 import http.client
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -19,7 +20,7 @@ from typing import BinaryIO
 
 from .peers import Peer
 
-__all__ = ["LOAD_CORE", "SERVER_CORE", "Server", "StartFailed", "exit_on_signals", "on_core", "running"]
+__all__ = ["LOAD_CORE", "SERVER_CORE", "Server", "StartFailed", "allow_files", "exit_on_signals", "on_core", "running"]
 
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
@@ -53,6 +54,12 @@ class Server:
         return self.journal is not None and not Path(self.journal).exists()
 
 
+def allow_files() -> None:
+    """Let the processes started from now on open as many files as they may: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def exit_on_signals() -> None:
     """Turn a termination or a closed terminal into `SystemExit`, so that every `finally` runs."""
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -78,9 +85,14 @@ def on_core(core: int | None) -> Iterator[None]:
 def running(peer: Peer) -> Iterator[Server]:
     """Start a server on free loopback ports, wait until it is ready, and end it after the block.
 
+    For a peer without a server this is the process that measures, and nothing is started.
+
     Raises:
         StartFailed: it ended, or was not ready within 20 s.
     """
+    if peer.command is None:
+        yield Server(pid=0, port=0, api_port=0, secret="", journal=None)
+        return
     port, api_port = _free_ports()
     secret = secrets.token_hex(32)
     # Its settings are the defaults, wherever the benchmark is called from.

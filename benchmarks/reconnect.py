@@ -5,7 +5,6 @@ and every event that it missed.
 """
 
 import gc
-import resource
 import time
 from dataclasses import dataclass
 
@@ -13,14 +12,13 @@ from . import native
 from .benchmark import CPU_COLUMNS, Benchmark, Column, Load, Settings, Shares
 from .crowd import Crowd
 from .deliveries import event
-from .generator import Invalid, Request, Span, answer
+from .generator import Request, Span, allow_sockets, answer
 from .publishers import HttpConnection
 
 __all__ = ["RECONNECT", "Figures", "measure"]
 
 _IN_ROOM = 100
 _EVENTS = 100
-_OTHER_FILES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,7 @@ def measure(request: Request) -> Figures:
         OSError: the server could not be reached, or went away.
     """
     clients, secret = request.settings.clients, request.server.secret
-    _allow_files(clients + _OTHER_FILES)
+    allow_sockets(clients)
     rooms = [f"session:bench-{request.load}-{number}" for number in range(_rooms(clients))]
     tokens = [
         native.token(secret, f"bench-{number}", "user", "session:*") if request.load == "users" else None
@@ -78,14 +76,6 @@ def _publish(service: HttpConnection, rooms: list[str], count: int) -> None:
         service.ask([native.item(room.encode(), event(time.monotonic_ns())) for _ in range(count)])
 
 
-def _allow_files(count: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= hard < count:
-        raise Invalid(f"{count} sockets are needed, and {hard} files may be open: see `ulimit -Hn`")
-    if 0 <= soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-
-
 def _progress(figures: Shares) -> str:
     assert isinstance(figures, Figures)
     return f"{figures.all_back_s:>9.2f} s until all are back {figures.cpu_ms_per_client:>7.2f} ms"
@@ -109,6 +99,7 @@ RECONNECT = Benchmark(
             compared="all_back_s",
         ),
     ),
+    most_rounds=1,
     peers=("sqlite",),  # what comes back is in memory with either journal
     columns=(
         Column("all back s", 14, "all_back_s", ".2f", generator_bound=True),

@@ -33,7 +33,7 @@ def render(
     lines.append("  ".join(f"{key} {value}" for key, value in current["machine"].items()))
     lines.append("  ".join(f"{name} {version}" for name, version in current["versions"].items()))
     for load in benchmark.loads:
-        lines += ["", _title(load, settings), *_table(benchmark, load, peers, results[load.name], previous)]
+        lines += ["", _title(benchmark, load, settings), *_table(benchmark, load, peers, results[load.name], previous)]
     lines.append("")
     lines += [_verdict(target, results, previous) for target in TARGETS if target.benchmark == benchmark.name]
     lines += [f"skipped: {peers[name].title}: {reason}" for name, reason in skipped.items()]
@@ -48,8 +48,9 @@ def render(
     return "\n".join(lines)
 
 
-def _title(load: Load, settings: Settings) -> str:
-    rounds = "1 round" if settings.rounds == 1 else f"median of {settings.rounds} rounds"
+def _title(benchmark: Benchmark, load: Load, settings: Settings) -> str:
+    count = benchmark.rounds(settings)
+    rounds = "1 round" if count == 1 else f"median of {count} rounds"
     return f"Load {load.name}: {load.title(settings)} ({rounds})"
 
 

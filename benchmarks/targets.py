@@ -28,6 +28,8 @@ class Target:
     own: str = "postroom"
     peer: str | None = None
     """Whose figure the own one is divided by; `None`: the figure stands for itself."""
+    peer_load: str | None = None
+    """Where that figure is from; `None`: from the same load."""
     unit: str = "x"
 
 
@@ -132,6 +134,47 @@ TARGETS = (
         unit="/s",
     ),
     Target(
+        name="F4",
+        benchmark="idle",
+        load="idle",
+        what="resident memory per idle subscribed connection",
+        figure="kb_per_connection",
+        bound=12.0,
+        at_most=True,
+        unit="KB",
+    ),
+    Target(
+        name="F11",
+        benchmark="idle",
+        load="idle",
+        what="CPU of one core for the heartbeat of idle clients",
+        figure="server_cpu_percent",
+        bound=3.0,
+        at_most=True,
+        unit="%",
+    ),
+    Target(
+        name="F9",
+        benchmark="fairness",
+        load="beside",
+        what="p99 latency of a small room while a large one is driven as fast as it goes",
+        figure="p99_ms",
+        bound=20.0,
+        at_most=True,
+        unit="ms",
+    ),
+    Target(
+        name="F10",
+        benchmark="scale",
+        load="many",
+        peer="postroom",
+        peer_load="few",
+        what="CPU us/delivery at 10,000 connections against 500, at the same deliveries/s",
+        figure="cpu_us_per_delivery",
+        bound=1.3,
+        at_most=True,
+    ),
+    Target(
         name="F7",
         benchmark="reconnect",
         load="open",
@@ -147,8 +190,8 @@ TARGETS = (
 
 def judge(target: Target, results: Mapping[str, Mapping[str, Result]]) -> Verdict | None:
     """Look at the target's figures, or return `None` when not all servers it speaks of have valid ones."""
-    of_load = results[target.load]
-    of_servers = [of_load.get(name) for name in (target.own, target.peer) if name is not None]
+    own, peer = results[target.load], results[target.peer_load or target.load]
+    of_servers = [own.get(target.own), *([peer.get(target.peer)] if target.peer is not None else ())]
     series = [
         [float(getattr(figures, target.figure)) for figures in result.rounds]
         for result in of_servers

@@ -10,7 +10,18 @@ import re
 import socket
 from collections.abc import Iterator
 
-__all__ = ["HandshakeFailed", "connect", "exchange", "messages", "pongs", "text_frame", "upgrade"]
+__all__ = [
+    "HandshakeFailed",
+    "come_in",
+    "connect",
+    "exchange",
+    "expect",
+    "knock",
+    "messages",
+    "pongs",
+    "text_frame",
+    "upgrade",
+]
 
 # A server's ping with a payload of at most 31 bytes. JSON never looks like it, for it holds no control characters, nor
 # does the length of a text frame: the byte after it is the first of a printable payload.
@@ -32,9 +43,21 @@ def connect(port: int, path: str, timeout_s: float) -> socket.socket:
         HandshakeFailed: the server did not upgrade the connection.
         OSError: nobody listens, or nothing came for `timeout_s`.
     """
+    sock = knock(port, path, timeout_s)
+    come_in(sock, path)
+    return sock
+
+
+def knock(port: int, path: str, timeout_s: float) -> socket.socket:
+    """Connect to a loopback port and ask for the upgrade, the first half of `connect`."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.sendall(upgrade(port, path))
+    return sock
+
+
+def come_in(sock: socket.socket, path: str) -> None:
+    """Read the answer to the upgrade, the second half of `connect`; raises as that does."""
     head = b""
     while not head.endswith(_HEAD_END) and (seen := sock.recv(_HEAD_BYTES, socket.MSG_PEEK)):
         # What follows the head (socket.io speaks first) stays in the socket.
@@ -44,7 +67,6 @@ def connect(port: int, path: str, timeout_s: float) -> socket.socket:
     if b" 101 " not in status + b" ":
         sock.close()
         raise HandshakeFailed(f"no upgrade on {path}: {status.decode(errors='replace') or 'closed'}")
-    return sock
 
 
 def upgrade(port: int, path: str) -> bytes:
@@ -56,8 +78,8 @@ def upgrade(port: int, path: str) -> bytes:
     ).encode()
 
 
-def exchange(sock: socket.socket, payload: bytes | None, expect: bytes) -> bytes:
-    """Send a message, or nothing, and return what comes up to and beyond `expect`.
+def exchange(sock: socket.socket, payload: bytes | None, part: bytes) -> bytes:
+    """Send a message, or nothing, and return what comes up to and beyond `part`.
 
     Raises:
         HandshakeFailed: the server closed the connection before.
@@ -65,11 +87,16 @@ def exchange(sock: socket.socket, payload: bytes | None, expect: bytes) -> bytes
     """
     if payload is not None:
         sock.sendall(text_frame(payload))
+    return expect(sock, part)
+
+
+def expect(sock: socket.socket, part: bytes) -> bytes:
+    """Return what comes up to and beyond `part`; raises as `exchange` does."""
     answer = b""
-    while expect not in answer:
+    while part not in answer:
         read = sock.recv(65536)
         if not read:
-            raise HandshakeFailed(f"closed after {answer[:200]!r}, expected {expect!r}")
+            raise HandshakeFailed(f"closed after {answer[:200]!r}, expected {part!r}")
         answer += read
     return answer
 
