@@ -17,8 +17,8 @@ from .measure import measure
 from .peers import PEERS
 from .processes import LOAD_CORE, allow_files, exit_on_signals
 from .reconnect import RECONNECT
-from .record import recall, record, save
-from .report import render
+from .record import Run, recall, record, save
+from .report import render, summary
 from .rooms import ROOMS
 from .scale import SCALE
 
@@ -47,31 +47,35 @@ def main() -> int:
         print("only one core: servers and load generator share it, so take no figure for granted", flush=True)
     chosen = [options.name] if options.name else list(BENCHMARKS)
     try:
-        return max(run(BENCHMARKS[name], settings, options.peers) for name in chosen)
+        runs = [run for name in chosen if (run := measured(BENCHMARKS[name], settings, options.peers)) is not None]
     except KeyboardInterrupt:
         print("\ninterrupted: the servers are stopped, nothing is kept", file=sys.stderr)
         return 130
+    if not runs:
+        return 0
+    kept = record(settings, runs)
+    path = save(kept)
+    print(f"{summary(kept)}\n\nkept as {path}", flush=True)
+    results = [result for run in runs for of_peers in run.results.values() for result in of_peers.values()]
+    return int(any(result.invalid for result in results))
 
 
-def run(benchmark: Benchmark, settings: Settings, chosen: list[str]) -> int:
-    """Measure a benchmark with those of the chosen servers that it is for, print the report and keep the record."""
+def measured(benchmark: Benchmark, settings: Settings, chosen: list[str]) -> Run | None:
+    """Measure a benchmark with those of the chosen servers that it is for, and print the report; `None`: with none."""
     peers = {peer.name: peer for peer in PEERS}
     names = [name for name in chosen if name in benchmark.peers]
     if not names:
         print(f"{benchmark.name}: none of {', '.join(chosen)} takes part, only {', '.join(benchmark.peers)}")
-        return 0
+        return None
     skipped = {name: reason for name in names if (reason := peers[name].unavailable()) is not None}
     for name, reason in skipped.items():
         print(f"skipping {peers[name].title}: {reason}", flush=True)
     taking_part = [peers[name] for name in names if name not in skipped]
-
-    results = measure(benchmark, taking_part, settings)
-
-    current = record(benchmark, settings, taking_part, results, skipped)
-    previous = recall(current, benchmark)
-    print(render(benchmark, settings, peers, results, skipped, current, previous))
-    print(f"\nkept as {save(current)}\n", flush=True)
-    return int(any(result.invalid for of_peers in results.values() for result in of_peers.values()))
+    print(f"\n{benchmark.name}", flush=True)
+    run = Run(benchmark, taking_part, measure(benchmark, taking_part, settings), skipped)
+    titles = {name: peer.title for name, peer in peers.items()}
+    print(render(run, settings, titles, recall(run, settings)), flush=True)
+    return run
 
 
 def _options() -> argparse.Namespace:

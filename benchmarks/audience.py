@@ -56,6 +56,7 @@ class Audience:
                 for index, sock in zip(wave, self._enter(port, dialect.path, steps), strict=True):
                     self._index[sock.fileno()] = index
                     self._subscribers.append(Subscriber(sock, sampled=index % sample_every == 0))
+                self.pump(0)  # those who came first are pinged already
             (self._publisher,) = self._enter(port, dialect.path, [dialect.greeting])
         except BaseException:
             self.close()

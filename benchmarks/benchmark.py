@@ -45,8 +45,6 @@ class Load:
     title: Callable[[Settings], str]
     compared: str
     """The figure whose change since the previous run is shown."""
-    paced: bool = False
-    """Whether it comes at a rate of its own: then the generator asks its sockets all the time, and is never marked."""
     peers: tuple[str, ...] | None = None
     """The servers that it is for; `None`: all that the benchmark is for."""
 

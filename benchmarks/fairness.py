@@ -53,7 +53,7 @@ def measure(request: Request) -> Figures:
         dialect = DIALECTS[request.dialect]
         with Audience(request.server.port, dialect, ["session:bench-small"], size=_IN_SMALL, sample_every=1) as small:
             _answer(pipe)
-            figures = drive(request, small, steadily(_EVENTS_PER_S))
+            figures = drive(request, small, steadily(_EVENTS_PER_S, asking=False))
             pipe.send("stop")
             rate = _answer(pipe)
     finally:

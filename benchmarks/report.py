@@ -7,11 +7,10 @@ from collections.abc import Mapping
 
 from .benchmark import Benchmark, Load, Settings, Shares
 from .measure import Result
-from .peers import Peer
-from .record import Record, previous_figure, previous_value
+from .record import Judged, Record, Run, previous_figure, previous_value
 from .targets import TARGETS, Target, judge
 
-__all__ = ["render"]
+__all__ = ["render", "summary"]
 
 _FULL_PERCENT = 95.0
 """From here on a core has nothing left."""
@@ -19,33 +18,47 @@ _FULL_PERCENT = 95.0
 _TITLE_WIDTH, _CHANGE_WIDTH = 22, 10
 
 
-def render(
-    benchmark: Benchmark,
-    settings: Settings,
-    peers: Mapping[str, Peer],
-    results: Mapping[str, Mapping[str, Result]],
-    skipped: Mapping[str, str],
-    current: Record,
-    previous: Record | None,
-) -> str:
-    """Return the whole report."""
-    lines = ["", f"{current['date']}   {current['command']}"]
-    lines.append("  ".join(f"{key} {value}" for key, value in current["machine"].items()))
-    lines.append("  ".join(f"{name} {version}" for name, version in current["versions"].items()))
+def render(run: Run, settings: Settings, titles: Mapping[str, str], previous: Record | None) -> str:
+    """Return what one benchmark says."""
+    benchmark, results = run.benchmark, run.results
+    lines: list[str] = []
     for load in benchmark.loads:
-        lines += ["", _title(benchmark, load, settings), *_table(benchmark, load, peers, results[load.name], previous)]
+        lines += ["", _title(benchmark, load, settings), *_table(benchmark, load, titles, results[load.name], previous)]
     lines.append("")
     lines += [_verdict(target, results, previous) for target in TARGETS if target.benchmark == benchmark.name]
-    lines += [f"skipped: {peers[name].title}: {reason}" for name, reason in skipped.items()]
+    lines += [f"skipped: {titles[name]}: {reason}" for name, reason in run.skipped.items()]
     lines += ["", *benchmark.notes]
-    if any(
-        _generator_limits(load, result.median()) for load in benchmark.loads for result in results[load.name].values()
-    ):
+    if any(_generator_limits(result.median()) for of_peers in results.values() for result in of_peers.values()):
         lines.append("* the generator's core was full and the server's was not: the figure is the generator's limit.")
     if previous is not None:
         compared = ", ".join(f"{_heading(benchmark, load)} in {load.name}" for load in benchmark.loads)
         lines.append(f"change: since {previous['date']}, of {compared}; the machine drifts too.")
     return "\n".join(lines)
+
+
+def summary(current: Record) -> str:
+    """Return what the whole run says: where and with what it was measured, and every target in one table."""
+    lines = ["", f"{current['date']}   {current['command']}"]
+    lines.append("  ".join(f"{key} {value}" for key, value in current["machine"].items()))
+    lines.append("  ".join(f"{name} {version}" for name, version in current["versions"].items()))
+    if current["targets"]:
+        lines += ["", f"{'':<9}{'target':>16}{'value':>14}  {'':<13}what"]
+    ordered = sorted(current["targets"].items(), key=lambda item: int(item[0].split()[0][1:]))
+    lines += [_line(name, judged) for name, judged in ordered]
+    return "\n".join(lines)
+
+
+def _line(name: str, judged: Judged) -> str:
+    unit, value = judged["unit"], judged["value"]
+    bound = f"{'<=' if judged['at_most'] else '>='} {judged['bound']:,g} {unit}"
+    if value is None:
+        return f"{name:<9}{bound:>16}{'-':>14}  {'not judged':<13}{judged['what']}"
+    answer = "holds" if judged["holds"] else "falls short"
+    return f"{name:<9}{bound:>16}{_figure(value, judged['bound']) + ' ' + unit:>14}  {answer:<13}{judged['what']}"
+
+
+def _figure(value: float, bound: float) -> str:
+    return f"{value:,.0f}" if bound >= 1000 else f"{value:.2f}"
 
 
 def _title(benchmark: Benchmark, load: Load, settings: Settings) -> str:
@@ -61,7 +74,7 @@ def _heading(benchmark: Benchmark, load: Load) -> str:
 def _table(
     benchmark: Benchmark,
     load: Load,
-    peers: Mapping[str, Peer],
+    titles: Mapping[str, str],
     of_peers: Mapping[str, Result],
     previous: Record | None,
 ) -> list[str]:
@@ -72,29 +85,27 @@ def _table(
         if figures is None:
             text = f"invalid: {result.invalid}"
         else:
-            text = _row(benchmark, load, figures) + _change(load, name, figures, previous)
-        lines.append(f"{peers[name].title:<{_TITLE_WIDTH}}{text}")
+            text = _row(benchmark, figures) + _change(benchmark, load, name, figures, previous)
+        lines.append(f"{titles[name]:<{_TITLE_WIDTH}}{text}")
     return lines
 
 
-def _row(benchmark: Benchmark, load: Load, figures: Shares) -> str:
+def _row(benchmark: Benchmark, figures: Shares) -> str:
     cells = []
     for column in benchmark.columns:
-        mark = "*" if column.generator_bound and _generator_limits(load, figures) else ""
+        mark = "*" if column.generator_bound and _generator_limits(figures) else ""
         cells.append(f"{format(getattr(figures, column.figure), column.format) + mark:>{column.width}}")
     return "".join(cells)
 
 
-def _change(load: Load, peer: str, figures: Shares, previous: Record | None) -> str:
-    before = previous_figure(previous, load.name, peer, load.compared)
+def _change(benchmark: Benchmark, load: Load, peer: str, figures: Shares, previous: Record | None) -> str:
+    before = previous_figure(previous, benchmark.name, load.name, peer, load.compared)
     text = "" if before is None else f"{100 * (getattr(figures, load.compared) / before - 1):+.0f} %"
     return f"{text:>{_CHANGE_WIDTH}}"
 
 
-def _generator_limits(load: Load, figures: Shares | None) -> bool:
-    if figures is None or load.paced:
-        return False
-    return figures.generator_cpu_percent >= _FULL_PERCENT > figures.server_cpu_percent
+def _generator_limits(figures: Shares | None) -> bool:
+    return figures is not None and figures.generator_cpu_percent >= _FULL_PERCENT > figures.server_cpu_percent
 
 
 def _verdict(target: Target, results: Mapping[str, Mapping[str, Result]], previous: Record | None) -> str:
@@ -104,11 +115,8 @@ def _verdict(target: Target, results: Mapping[str, Mapping[str, Result]], previo
     if verdict is None:
         return f"{promise}: not judged ({bound}): every server it speaks of needs valid figures"
 
-    def figure(value: float) -> str:
-        return f"{value:,.0f}" if target.bound >= 1000 else f"{value:.2f}"
-
     before = previous_value(previous, target.name)
-    last = "" if before is None else f", last run {figure(before)} {target.unit}"
-    spread = f"rounds {figure(verdict.lowest)} to {figure(verdict.highest)}"
+    last = "" if before is None else f", last run {_figure(before, target.bound)} {target.unit}"
+    spread = f"rounds {_figure(verdict.lowest, target.bound)} to {_figure(verdict.highest, target.bound)}"
     answer = "holds" if verdict.holds else "falls short"
-    return f"{promise}: {figure(verdict.value)} {target.unit} ({bound}): {answer}   ({spread}{last})"
+    return f"{promise}: {_figure(verdict.value, target.bound)} {target.unit} ({bound}): {answer}   ({spread}{last})"

@@ -11,22 +11,45 @@ from benchmarks.__main__ import BENCHMARKS
 from benchmarks.benchmark import Settings
 from benchmarks.durable import DURABLE, Figures
 from benchmarks.measure import Result, measure
-from benchmarks.peers import PEERS
-from benchmarks.record import record
-from benchmarks.report import render
+from benchmarks.peers import PEERS, Peer
+from benchmarks.record import Run, record
+from benchmarks.report import render, summary
 from benchmarks.targets import TARGETS, Target, judge
 from benchmarks.websocket import messages
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="they read /proc and wait with epoll")
 
-TINY = Settings(subscribers=5, clients=20, seconds=0.1, rounds=1)
+TINY = Settings(subscribers=5, rooms=3, clients=20, loud=20, connections=20, seconds=0.1, rounds=1)
 BY_NAME = {peer.name: peer for peer in PEERS}
+TITLES = {peer.name: peer.title for peer in PEERS}
+EVERY_SECOND = "POSTROOM_HEARTBEAT_S=1", "POSTROOM_PONG_TIMEOUT_S=1"
 
 
-@pytest.mark.parametrize(("name", "server"), [("fanout", "postroom"), ("durable", "sqlite"), ("reconnect", "sqlite")])
+def pinging(peer: Peer) -> Peer:
+    """The same router with a heartbeat of a second, for `idle` watches a whole one."""
+    assert peer.command is not None
+    command = peer.command
+    return dataclasses.replace(peer, command=lambda port, api: ["env", *EVERY_SECOND, *command(port, api)])
+
+
+@pytest.mark.parametrize(
+    ("name", "server"),
+    [
+        ("fanout", "postroom"),
+        ("rooms", "postroom"),
+        ("fairness", "postroom"),
+        ("durable", "sqlite"),
+        ("reconnect", "sqlite"),
+        ("idle", "postroom"),
+        ("scale", "postroom"),
+        ("mailbox", "loop"),
+        ("mailbox", "thread"),
+    ],
+)
 def test_a_benchmark_gives_figures_for_every_load(name: str, server: str, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark = BENCHMARKS[name]
-    results = measure(benchmark, [BY_NAME[server]], TINY)
+    peer = pinging(BY_NAME[server]) if name == "idle" else BY_NAME[server]
+    results = measure(benchmark, [peer], TINY)
     assert list(results) == [load.name for load in benchmark.loads]
     for of_servers in results.values():
         assert of_servers[server].invalid is None
@@ -35,12 +58,15 @@ def test_a_benchmark_gives_figures_for_every_load(name: str, server: str, capsys
         assert all(value >= 0 for value in dataclasses.asdict(figures).values())
     assert capsys.readouterr().out.count("round 1") == len(benchmark.loads)
 
-    kept = record(benchmark, TINY, [BY_NAME[server]], results, {})
+    run = Run(benchmark, [peer], results, {})
+    kept = record(TINY, [run])
     own = {target.name for target in TARGETS if (target.benchmark, target.own, target.peer) == (name, server, None)}
-    assert kept["targets"].keys() == own
-    text = render(benchmark, TINY, BY_NAME, results, {}, kept, None)
-    assert kept["command"] in text
-    assert all(heading in text for heading in ("server CPU %", "generator CPU %"))
+    assert {target for target, judged in kept["targets"].items() if judged["value"] is not None} >= own
+    text = render(run, TINY, TITLES, None)
+    assert all(column.heading in text for column in benchmark.columns)
+    said = summary(kept)
+    assert kept["command"] in said
+    assert all(judged["what"] in said for judged in kept["targets"].values())
 
 
 def durable(publishes_per_s: float, *, server: float = 90.0, generator: float = 50.0) -> Figures:
@@ -93,8 +119,7 @@ def test_nothing_is_judged_without_valid_figures_of_all_servers() -> None:
 def test_a_figure_that_is_the_generators_limit_is_marked(server: float, generator: float, marked: bool) -> None:
     figures = durable(12_345, server=server, generator=generator)
     results = {load.name: {"sqlite": Result([figures])} for load in DURABLE.loads}
-    kept = record(DURABLE, TINY, [], results, {})
-    text = render(DURABLE, TINY, BY_NAME, results, {}, kept, None)
+    text = render(Run(DURABLE, [], results, {}), TINY, TITLES, None)
     assert ("12,345*" in text) is marked
     assert "falls short" in text
 
