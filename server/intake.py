@@ -22,6 +22,8 @@ __all__ = ["MeasuredConnection"]
 
 _PIECE = 4096
 """Bytes that are parsed before the clock is looked at: at most 680 frames."""
+_PIECE_DEFLATED = 256
+"""Likewise, of a client that may compress: what it sends can grow a thousandfold."""
 _TURN_S = 0.005
 _TURN_TRUSTED_S = 0.020
 """How long one connection's bytes are parsed before the loop does something else. What a service publishes in one go
@@ -60,7 +62,7 @@ class MeasuredConnection(ServerConnection):
         """Take what came in: at once when it is little."""
         if self._unparsed is not None:
             self._unparsed += data
-        elif len(data) <= _PIECE:
+        elif len(data) <= self._piece:
             super().data_received(data)
             self.piece_taken()
         else:
@@ -128,6 +130,10 @@ class MeasuredConnection(ServerConnection):
         self._unparsed = None
         self.transport.abort()
 
+    @property
+    def _piece(self) -> int:
+        return _PIECE_DEFLATED if self.protocol.extensions else _PIECE
+
     def _parse_some(self) -> None:
         until = time.perf_counter() + self.turn_s
         while self._unparsed and not self.recv_messages.paused:
@@ -145,8 +151,9 @@ class MeasuredConnection(ServerConnection):
 
     def _parse_piece(self) -> None:
         assert self._unparsed is not None
-        piece = bytes(self._unparsed[:_PIECE])
-        del self._unparsed[:_PIECE]
+        size = self._piece
+        piece = bytes(self._unparsed[:size])
+        del self._unparsed[:size]
         super().data_received(piece)
         self.piece_taken()
 

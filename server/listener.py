@@ -31,7 +31,8 @@ from .auth import bearer
 from .handshake import Gate, select_subprotocol
 from .heartbeat import Heartbeat
 from .origins import OriginPolicy
-from .protocols.native import NativeCodec
+from .protocols.deflate import OFFER, DeflatingCodecs
+from .protocols.native import SUBPROTOCOL, NativeCodec
 from .registry import Registry
 from .settings import Settings
 from .wire import WRITE_LIMIT, GuardedConnection, Wire
@@ -78,7 +79,7 @@ class Listener:
         self._supervisor = supervisor
         self._ports = ports
         self._registry = registry
-        self._codec = NativeCodec()
+        self._codecs = DeflatingCodecs(NativeCodec())
         self._draining = False
         self._server: Server | None = None
         self._origins = origins
@@ -104,7 +105,8 @@ class Listener:
             port,
             process_request=Gate(self._origins, lambda: self._draining),
             select_subprotocol=select_subprotocol,
-            compression=None,
+            compression=None,  # the library's own: one compressor for each connection
+            extensions=[OFFER] if SUBPROTOCOL in settings.compression else None,
             server_header="Postroom",
             open_timeout=settings.handshake_timeout_s,
             ping_interval=None,
@@ -179,12 +181,13 @@ class Listener:
     def _open(self, connection: GuardedConnection) -> ConnectionState:
         id = f"{self._prefix}-{next(self._numbers):x}"
         mailbox = Mailbox(name=f"connection:{id}")
+        codec = self._codecs.of(connection.protocol.extensions)
         assert connection.request is not None
         return ConnectionState(
             id=id,
             mailbox=mailbox,
-            wire=Wire(connection, mailbox, self._codec),
-            outbox=Outbox(self._settings.outbox_bytes, self._codec),
+            wire=Wire(connection, mailbox, codec),
+            outbox=Outbox(self._settings.outbox_bytes, codec),
             offered_token=bearer(connection.request.headers.get("Authorization")),
         )
 

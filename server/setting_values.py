@@ -80,6 +80,8 @@ def _wanted(kind: inspect.Type) -> str:
             return "true or false"
         case inspect.LiteralType(values=values):
             return f"one of {', '.join(map(str, values))}"
+        case inspect.VarTupleType(item_type=inspect.LiteralType(values=values)):
+            return f"a list with nothing else in it than {', '.join(map(str, values))}"
         case inspect.VarTupleType():
             return "a list of strings"
         case _:

@@ -26,6 +26,7 @@ __all__ = [
     "Count",
     "CountOrZero",
     "Port",
+    "Protocol",
     "Seconds",
     "SecondsOrZero",
     "Settings",
@@ -43,6 +44,7 @@ Count = Annotated[int, Meta(ge=1)]
 CountOrZero = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 SecondsOrZero = Annotated[float, Meta(ge=0)]
+Protocol = Literal["postroom.v1"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +104,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a client may read nothing at all while something waits for it, before it is cut."""
     max_rooms: Count = 128
     """Rooms that one connection may subscribe to."""
+    compression: tuple[Protocol, ...] = ()
+    """Protocols whose events are sent compressed to clients that can read it: `postroom.v1`. Empty: none."""
 
     max_connections: Count = 20_000
     """Connections of this process."""

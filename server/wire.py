@@ -196,8 +196,8 @@ class Wire(Line):
     """One client's socket as its Connection actor sees it (`actors.codec.Wire`), whichever actor that is.
 
     Frames are handed to the transport as they are, past the library's own send: that encodes and waits for each
-    message. It is allowed while the connection is open, no fragmented message is being sent and no compression was
-    negotiated; a test holds these against the installed library.
+    message. It is allowed while the connection is open, no fragmented message is being sent and no compressed message
+    refers to the one before it; a test holds these against the installed library.
 
     Args:
         connection: The socket.

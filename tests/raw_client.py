@@ -97,17 +97,22 @@ class RawClient:
         await self.send(frame(TEXT, json.dumps({"type": type, **fields}).encode()))
 
     async def read(self) -> tuple[int, bytes]:
-        """Read one frame; the router's are never fragmented, masked or compressed."""
+        """Read one frame, which is whole and not compressed; return its opcode and payload."""
+        first, payload = await self.read_frame()
+        assert first & 0xF0 == 0x80, hex(first)
+        return first & 0x0F, payload
+
+    async def read_frame(self) -> tuple[int, bytes]:
+        """Read one frame; return its first byte and payload. The router's are never masked."""
         async with asyncio.timeout(WAIT_S):
             first, second = await self._reader.readexactly(2)
-            assert first & 0xF0 == 0x80, hex(first)
             assert second & 0x80 == 0, "masked"
             length = second
             if second == 126:
                 (length,) = struct.unpack("!H", await self._reader.readexactly(2))
             elif second == 127:
                 (length,) = struct.unpack("!Q", await self._reader.readexactly(8))
-            return first & 0x0F, await self._reader.readexactly(length)
+            return first, await self._reader.readexactly(length)
 
     async def message(self) -> Message:
         """Read the next message; pings are answered on the way."""

@@ -262,7 +262,7 @@ async def test_the_subprotocol_is_chosen_where_it_is_offered(router: Router) -> 
 
 
 async def test_no_extension_is_negotiated(router: Router) -> None:
-    """Compression costs each client memory and is a way to send bombs."""
+    """Unless compression is turned on: it costs the client time and memory."""
     async with RawClient(router.addresses.ws_url) as client:
         _, headers, _ = await client.upgrade("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits")
         assert "sec-websocket-extensions" not in headers

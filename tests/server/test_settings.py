@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from actors.errors import PostroomError
+from server.protocols.native import SUBPROTOCOL
 from server.settings import DEFAULT_JOURNAL, Settings, SettingsError, load, resolve, unknown_variables
 
 SECRET = "s3cret-" * 6
@@ -67,6 +68,11 @@ def test_lists_in_the_environment_are_separated_by_commas() -> None:
     assert load({}, environ).origins == ("https://a.example", "https://b.example:8443")
 
 
+def test_compression_names_protocols() -> None:
+    environ = {"POSTROOM_SECRET": SECRET, "POSTROOM_COMPRESSION": SUBPROTOCOL}
+    assert load({}, environ).compression == (SUBPROTOCOL,)
+
+
 def test_paths_in_the_file_start_from_its_folder(tmp_path: Path) -> None:
     """So the file means the same wherever the router is started."""
     config = tmp_path / "postroom.toml"
@@ -87,6 +93,7 @@ def test_paths_in_the_file_start_from_its_folder(tmp_path: Path) -> None:
         ("drain_s", "30", "a number from 0 to less than 30"),
         ("dev", "perhaps", "true or false"),
         ("log_level", "loud", "one of debug, error, info, warning"),
+        ("compression", "gzip", "a list with nothing else in it than postroom.v1"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_source_and_what_is_wanted(name: str, value: str, wanted: str) -> None:

@@ -6,12 +6,15 @@ It goes past the library's own send; what that stands on is held against the ins
 from __future__ import annotations
 
 import asyncio
+import zlib
 
 import pytest
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 
 from actors.messages import Writable
+from server.protocols.deflate import OFFER
 from server.wire import WRITE_LIMIT
 
 from .sockets import KIB, WAIT_S, connected, fill, pong, received, serving, until
@@ -37,6 +40,18 @@ async def test_the_library_has_what_the_wire_uses() -> None:
 async def test_without_compression_no_extension_changes_our_frames() -> None:
     async with serving() as server, connected(server) as (_, side):
         assert side.connection.protocol.extensions == []
+
+
+async def test_with_compression_the_library_keeps_nothing_between_messages() -> None:
+    """Neither a compressor, which our frames would go past, nor a window of what the client sent."""
+    params, extension = OFFER.process_request_params([("client_max_window_bits", None)], [])
+    assert params == [("server_no_context_takeover", None), ("client_no_context_takeover", None)]
+    ping = Frame(Opcode.PING, b"x")
+    assert extension.encode(ping) is ping
+    deflater = zlib.compressobj(wbits=-15)
+    sent = (deflater.compress(b"hello") + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    assert extension.decode(Frame(Opcode.TEXT, sent, rsv1=True)) == Frame(Opcode.TEXT, b"hello")
+    assert not {"encoder", "decoder"} & vars(extension).keys()
 
 
 async def test_frames_written_past_the_library_arrive_whole_and_in_order() -> None:
