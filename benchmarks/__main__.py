@@ -8,6 +8,7 @@ import argparse
 import sys
 
 from .benchmark import Benchmark, Settings
+from .compression import COMPRESSION
 from .durable import DURABLE
 from .fairness import FAIRNESS
 from .fanout import FANOUT
@@ -22,8 +23,8 @@ from .report import render, summary
 from .rooms import ROOMS
 from .scale import SCALE
 
-_ALL = (FANOUT, ROOMS, FAIRNESS, DURABLE, RECONNECT, IDLE, SCALE, MAILBOX)
-BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
+_TARGETED = (FANOUT, ROOMS, FAIRNESS, DURABLE, RECONNECT, IDLE, SCALE, MAILBOX)
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (*_TARGETED, COMPRESSION)}
 
 
 def main() -> int:
@@ -45,7 +46,7 @@ def main() -> int:
     )
     if LOAD_CORE is None:
         print("only one core: servers and load generator share it, so take no figure for granted", flush=True)
-    chosen = [options.name] if options.name else list(BENCHMARKS)
+    chosen = [options.name] if options.name else [benchmark.name for benchmark in _TARGETED]
     try:
         runs = [run for name in chosen if (run := measured(BENCHMARKS[name], settings, options.peers)) is not None]
     except KeyboardInterrupt:
@@ -81,7 +82,7 @@ def measured(benchmark: Benchmark, settings: Settings, chosen: list[str]) -> Run
 def _options() -> argparse.Namespace:
     names = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Postroom and its peers.")
-    parser.add_argument("name", nargs="?", choices=tuple(BENCHMARKS), help="one benchmark (default: all)")
+    parser.add_argument("name", nargs="?", choices=tuple(BENCHMARKS), help="one benchmark (default: all that have a target)")
     parser.add_argument("--seconds", type=duration, default=2.0, help="length of a measurement (default 2)")
     parser.add_argument("--rounds", type=whole_number, default=3, help="repeats of each measurement (default 3)")
     parser.add_argument("--subscribers", type=whole_number, default=500, help="in the room of fanout (default 500)")

@@ -69,14 +69,15 @@ def _postroom() -> str:
     return str(beside) if beside.exists() else shutil.which("postroom") or ""
 
 
-def _router(name: str, title: str, journal: str | None) -> Peer:
+def _router(name: str, title: str, journal: str | None, compression: str = "") -> Peer:
     where = ["--journal", journal or "memory"]
+    environment = ["env", f"POSTROOM_COMPRESSION={compression}"] if compression else []
     return Peer(
         name=name,
         title=title,
         dialect="postroom",
         command=lambda port, api_port: (
-            [_postroom(), "serve", "--dev", *where, "--port", str(port), "--api-port", str(api_port)]
+            [*environment, _postroom(), "serve", "--dev", *where, "--port", str(port), "--api-port", str(api_port)]
         ),
         health="/healthz",
         unavailable=lambda: None if _postroom() else "the command `postroom` is not installed",
@@ -105,20 +106,24 @@ def _actors(name: str, title: str, *packages: str) -> Peer:
     )
 
 
+def _broadcast(name: str, title: str, *options: str) -> Peer:
+    return Peer(
+        name=name,
+        title=title,
+        dialect="relay",
+        command=lambda port, _: [sys.executable, str(node.PEERS / "broadcast_relay.py"), str(port), *options],
+        health=None,
+        unavailable=lambda: None,
+        versions=lambda: _python_versions("websockets", "uvloop"),
+    )
+
+
 PEERS = (
     _router("postroom", "Postroom, memory", None),
     _router("sqlite", "Postroom, sqlite", "journal.db"),
     _node_relay("ws", "Node ws", "relay", "ws", "ws_relay.js"),
     _node_relay("socketio", "Node socket.io", "socketio", "socket.io", "socketio_relay.js"),
-    Peer(
-        name="broadcast",
-        title="websockets.broadcast",
-        dialect="relay",
-        command=lambda port, _: [sys.executable, str(node.PEERS / "broadcast_relay.py"), str(port)],
-        health=None,
-        unavailable=lambda: None,
-        versions=lambda: _python_versions("websockets", "uvloop"),
-    ),
+    _broadcast("broadcast", "websockets.broadcast"),
     Peer(
         name="socketio-py",
         title="python-socketio",
@@ -130,4 +135,6 @@ PEERS = (
     ),
     _actors("loop", "LoopActor", "uvloop"),
     _actors("thread", "pykka.ThreadingActor"),
+    _router("deflate", "Postroom, deflate", None, "postroom.v1"),
+    _broadcast("broadcast-deflate", "broadcast, deflate", "deflate"),
 )

@@ -36,23 +36,23 @@ class HandshakeFailed(ConnectionError):
     """The server answered something else than 101 or the expected message."""
 
 
-def connect(port: int, path: str, timeout_s: float) -> socket.socket:
+def connect(port: int, path: str, timeout_s: float, extensions: str | None = None) -> socket.socket:
     """Open a WebSocket to a loopback port and return its socket, still blocking, just behind the handshake.
 
     Raises:
         HandshakeFailed: the server did not upgrade the connection.
         OSError: nobody listens, or nothing came for `timeout_s`.
     """
-    sock = knock(port, path, timeout_s)
+    sock = knock(port, path, timeout_s, extensions)
     come_in(sock, path)
     return sock
 
 
-def knock(port: int, path: str, timeout_s: float) -> socket.socket:
+def knock(port: int, path: str, timeout_s: float, extensions: str | None = None) -> socket.socket:
     """Connect to a loopback port and ask for the upgrade, the first half of `connect`."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.sendall(upgrade(port, path))
+    sock.sendall(upgrade(port, path, extensions))
     return sock
 
 
@@ -69,12 +69,13 @@ def come_in(sock: socket.socket, path: str) -> None:
         raise HandshakeFailed(f"no upgrade on {path}: {status.decode(errors='replace') or 'closed'}")
 
 
-def upgrade(port: int, path: str) -> bytes:
+def upgrade(port: int, path: str, extensions: str | None = None) -> bytes:
     """Return the request that opens a WebSocket (RFC 6455, 4.1)."""
+    offer = "" if extensions is None else f"Sec-WebSocket-Extensions: {extensions}\r\n"
     key = base64.b64encode(os.urandom(16)).decode()
     return (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n"
     ).encode()
 
 

@@ -44,6 +44,7 @@ def pinging(peer: Peer) -> Peer:
         ("scale", "postroom"),
         ("mailbox", "loop"),
         ("mailbox", "thread"),
+        ("compression", "deflate"),
     ],
 )
 def test_a_benchmark_gives_figures_for_every_load(name: str, server: str, capsys: pytest.CaptureFixture[str]) -> None:

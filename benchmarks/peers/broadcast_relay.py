@@ -1,7 +1,8 @@
 """A relay written by hand on `websockets.broadcast`: subscribe to a room, publish to a room, nothing else.
 
 In: the same JSON messages as the Node `ws` relay. Out: each event, stringified once, to the room's subscribers. Runs on
-uvloop as Postroom does; compression and heartbeat are off.
+uvloop as Postroom does; the heartbeat is off, and so is compression unless `deflate` follows the port: then the library
+compresses for each connection by itself.
 """
 
 import json
@@ -35,11 +36,11 @@ async def relay(connection: ServerConnection) -> None:
             rooms[room].discard(connection)
 
 
-async def main(port: int) -> None:
+async def main(port: int, compression: str | None) -> None:
     """Listen on a loopback port until the process is ended."""
-    async with serve(relay, "127.0.0.1", port, compression=None, ping_interval=None) as server:
+    async with serve(relay, "127.0.0.1", port, compression=compression, ping_interval=None) as server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None))
