@@ -23,6 +23,8 @@ __all__ = ["COMPRESSION", "measure"]
 
 _ROOM = "session:bench"
 _EVENTS_PER_S = 20
+_LOG_LINES = 16
+_OFFER = "permessage-deflate; client_max_window_bits"
 _KEPT_EVERY = 50
 _TIMEOUT_S = 10.0
 _READ_BYTES = 64 * 1024
@@ -96,7 +98,7 @@ def measure(request: Request) -> Figures:
         OSError: the server could not be reached, or went away.
     """
     port, dialect, settings = request.server.port, DIALECTS[request.dialect], request.settings
-    offer = "permessage-deflate; client_max_window_bits" if request.load == "deflate" else None
+    offer = _OFFER if request.load.startswith("deflate") else None
     subscribers: dict[int, _Subscriber] = {}
     sockets: list[socket.socket] = []
     epoll = select.epoll()
@@ -126,7 +128,7 @@ def _drive(
     request: Request, subscribers: dict[int, _Subscriber], epoll: select.epoll, publisher: socket.socket
 ) -> Figures:
     gc.disable()
-    messages = _messages(request.dialect)
+    messages = _messages(request.dialect, _LOG_LINES if request.load.endswith("-log") else 0)
     total = len(subscribers)
     _settle(subscribers, epoll, total)  # each has the answer to its subscription
     published = _publish(messages, publisher, subscribers, epoll, request.warm_up_s)
@@ -183,7 +185,7 @@ def _pump(subscribers: dict[int, _Subscriber], epoll: select.epoll, timeout_s: f
     return len(ready)
 
 
-def _messages(dialect: str) -> Iterator[bytes]:
+def _messages(dialect: str, lines: int) -> Iterator[bytes]:
     """Yield the publisher's frames: progress of an import, with what changes in such a thing changing.
 
     Postroom puts an event's place, id, time and estimates into it; for a relay, which does not, they are in the data.
@@ -193,7 +195,13 @@ def _messages(dialect: str) -> Iterator[bytes]:
         data: dict[str, object] = {
             "current": current,
             "total": 100_000,
-            "message": f"Importing row {current * 17} of customers.csv",
+            "message": "\n".join(
+                [f"Importing row {current * 17} of customers.csv"]
+                + [
+                    f"row {current * 17 + line}: skipped, no customer {zlib.crc32(b'%d' % line)}"
+                    for line in range(lines)
+                ]
+            ),
             "unit": "rows",
         }
         message: dict[str, object] = {"type": "publish", "room": _ROOM, "kind": "progress", "key": "import"}
@@ -234,11 +242,11 @@ def _head_bytes(data: bytes, at: int) -> int:
     return {126: 4, 127: 10}.get(data[at + 1], 2)
 
 
-def _load(name: str, what: str) -> Load:
+def _load(name: str, events: str, what: str) -> Load:
     return Load(
         name=name,
         title=lambda settings: (
-            f"1 room x {settings.subscribers} subscribers, {_EVENTS_PER_S} progress events/s, clients that {what}"
+            f"1 room x {settings.subscribers} subscribers, {_EVENTS_PER_S} {events}/s, clients that {what}"
         ),
         compared="cpu_us_per_delivery",
         paced=True,
@@ -254,7 +262,12 @@ COMPRESSION = Benchmark(
     name="compression",
     generator="benchmarks.compression",
     figures=Figures,
-    loads=(_load("plain", "offer no compression"), _load("deflate", "offer permessage-deflate, as browsers do")),
+    loads=(
+        _load("plain", "small events", "offer no compression"),
+        _load("deflate", "small events", "offer permessage-deflate, as browsers do"),
+        _load("plain-log", "events of 1 KiB", "offer no compression"),
+        _load("deflate-log", "events of 1 KiB", "offer permessage-deflate, as browsers do"),
+    ),
     peers=("deflate", "broadcast-deflate"),
     columns=(
         Column("bytes/delivery", 16, "bytes_per_delivery", ".1f"),
