@@ -158,7 +158,9 @@ def draft(
     if key is not None:
         _check_name("key", key)
     if event_id.endswith(_OWN_ENDINGS):
-        raise _invalid(f"event_id {event_id!r}: ids that end with {' or '.join(map(repr, _OWN_ENDINGS))} are the router's own")
+        raise _invalid(
+            f"event_id {event_id!r}: ids that end with {' or '.join(map(repr, _OWN_ENDINGS))} are the router's own"
+        )
     schema = _SCHEMAS.get(kind)
     if schema is not None:
         try:

@@ -82,7 +82,9 @@ def measured(benchmark: Benchmark, settings: Settings, chosen: list[str]) -> Run
 def _options() -> argparse.Namespace:
     names = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Postroom and its peers.")
-    parser.add_argument("name", nargs="?", choices=tuple(BENCHMARKS), help="one benchmark (default: all that have a target)")
+    parser.add_argument(
+        "name", nargs="?", choices=tuple(BENCHMARKS), help="one benchmark (default: all that have a target)"
+    )
     parser.add_argument("--seconds", type=duration, default=2.0, help="length of a measurement (default 2)")
     parser.add_argument("--rounds", type=whole_number, default=3, help="repeats of each measurement (default 3)")
     parser.add_argument("--subscribers", type=whole_number, default=500, help="in the room of fanout (default 500)")

@@ -249,7 +249,6 @@ def _load(name: str, events: str, what: str) -> Load:
             f"1 room x {settings.subscribers} subscribers, {_EVENTS_PER_S} {events}/s, clients that {what}"
         ),
         compared="cpu_us_per_delivery",
-        paced=True,
     )
 
 
