@@ -15,6 +15,7 @@ from .fanout import FANOUT
 from .idle import IDLE
 from .mailbox import MAILBOX
 from .measure import measure
+from .overload import OVERLOAD
 from .peers import PEERS
 from .processes import LOAD_CORE, allow_files, exit_on_signals
 from .reconnect import RECONNECT
@@ -24,7 +25,7 @@ from .rooms import ROOMS
 from .scale import SCALE
 
 _TARGETED = (FANOUT, ROOMS, FAIRNESS, DURABLE, RECONNECT, IDLE, SCALE, MAILBOX)
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (*_TARGETED, COMPRESSION)}
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (*_TARGETED, COMPRESSION, OVERLOAD)}
 
 
 def main() -> int:
