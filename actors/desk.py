@@ -113,6 +113,7 @@ class Desk:
                 ack=command.ack,
                 reply_to=self._state.mailbox if command.id is not None else self._quiet,
                 tag=command,
+                at=self._ports.clock.monotonic(),
             )
         )
 

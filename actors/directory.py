@@ -17,6 +17,7 @@ from .ledger import Ledger
 from .log import EventLog, RoomRecord
 from .mailbox import Exit, Mailbox
 from .messages import Append, ChildExited, Committed, Detach, StartChild, Sweep
+from .pressure import Pressure
 from .room import Room, RoomLimits, RoomPorts
 from .unavailable import refuse
 
@@ -37,13 +38,23 @@ class RoomDirectory:
         ledger: Who is in which room.
         clock: For the rooms, and for the sweep.
         limits: How much a room holds.
+        pressure: Is told how long events wait.
     """
 
-    def __init__(self, *, supervisor: Mailbox, log: EventLog, ledger: Ledger, clock: Clock, limits: RoomLimits) -> None:
+    def __init__(
+        self,
+        *,
+        supervisor: Mailbox,
+        log: EventLog,
+        ledger: Ledger,
+        clock: Clock,
+        limits: RoomLimits,
+        pressure: Pressure,
+    ) -> None:
         self._supervisor = supervisor
         self._log = log
         self._clock = clock
-        self._ports = RoomPorts(log=log, ledger=ledger, clock=clock, directory=self, limits=limits)
+        self._ports = RoomPorts(log=log, ledger=ledger, clock=clock, directory=self, limits=limits, pressure=pressure)
         self._rooms: dict[str, Mailbox] = {}
         self._sweep_every_s = max(0.05, min(limits.idle_s, limits.history_s) / 2)
         self._sweeping = False

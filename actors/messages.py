@@ -81,6 +81,8 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
     """Who is told `Published` or `Refused`, once for each room."""
     tag: Any = None
     """Comes back with each answer."""
+    at: float = 0.0
+    """When it came in, as the clock's `monotonic` tells it; 0: its publisher cannot be slowed down."""
 
 
 class Append(NamedTuple):
@@ -91,6 +93,8 @@ class Append(NamedTuple):
     """Whether the publisher gave the id, so that the same id again is a retry."""
     reply_to: Target
     tag: Any
+    at: float = 0.0
+    """When its publisher handed it in; 0: nobody needs to know."""
 
 
 class Committed(NamedTuple):

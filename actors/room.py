@@ -39,6 +39,7 @@ from .messages import (
     Subscribe,
     Sweep,
 )
+from .pressure import Pressure
 from .questions import RoomFacts, answer
 from .receipts import Receipts
 from .state import RoomState
@@ -87,6 +88,7 @@ class RoomPorts(msgspec.Struct, frozen=True):
     clock: Clock
     directory: Directory
     limits: RoomLimits
+    pressure: Pressure
 
 
 class Room(LoopActor):
@@ -133,6 +135,8 @@ class Room(LoopActor):
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
         self._audience = Audience(name, mailbox, self._epoch, self._history, ports.ledger.page(name))
+        self._newest_at = 0.0
+        """When the last event of this batch was handed in."""
         self._fresh: list[Event] = []
         self._fresh_bytes = 0
         self._quiet_since = ports.clock.monotonic()
@@ -189,6 +193,7 @@ class Room(LoopActor):
     @handles(Append)
     def _append(self, message: Append) -> None:
         draft = message.draft
+        self._newest_at = message.at
         if message.named:
             first = self._offset_of(draft.id)
             if first is not None:
@@ -296,6 +301,10 @@ class Room(LoopActor):
 
     def on_batch_end(self) -> bool:
         """Hand the events of this turn to everyone at once; where that is many, a slice at a time."""
+        if self._newest_at:
+            now = self._ports.clock.monotonic()
+            self._ports.pressure.waited(now - self._newest_at, now)
+            self._newest_at = 0.0
         if self._fresh:
             self._fan_out()
             self._quiet_since = self._ports.clock.monotonic()

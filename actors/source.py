@@ -85,8 +85,9 @@ class NotificationSource(LoopActor):
         except Refusal as refusal:
             reply_to.tell(Refused(message.tag, refusal))
             return
+        append = Append(made, message.event_id is not None, reply_to, message.tag, message.at)
         for room in message.rooms:
-            self._directory.room(room).tell(Append(made, message.event_id is not None, reply_to, message.tag))
+            self._directory.room(room).tell(append)
 
     def _publish_asked(self, message: Publish) -> None:
         made = self._draft(message)

@@ -3,6 +3,7 @@
 In: a server, rooms, and how much may be under way or is due. Out: how many events were acknowledged and refused.
 """
 
+import contextlib
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ STEP = 10**12
 
 _READ_BYTES = 256 * 1024
 _TIMEOUT_S = 10.0
+_SEND_BUFFER = 64 * 1024
+"""What waits in the kernel for the server to read it is answered some time; it says nothing of the server."""
 _RECEIPT = b'"type":"published"'
 _ERROR = b'"type":"error"'
 _BUSY = b'"code":"busy"'
@@ -55,10 +58,8 @@ class Publisher:
     def flush(self) -> bool:
         """Write what is left; return whether all of it is written."""
         if self._unsent:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 self._unsent = self._unsent[self.sock.send(self._unsent) :]
-            except BlockingIOError:
-                pass
         return not self._unsent
 
     def publish(self) -> bool:
@@ -149,6 +150,7 @@ def ws_publishers(server: Server, rooms: Sequence[str], count: int) -> list[Publ
 
     def make(number: int, token: str) -> Publisher:
         sock = connect(server.port, native.PATH, _TIMEOUT_S)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         exchange(sock, native.hello(token), b'"welcome"')
         return WebSocketPublisher(sock, number, [room.encode() for room in rooms])
 

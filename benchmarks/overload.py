@@ -88,9 +88,11 @@ def _measure(request: Request, rooms: list[str], bench: "_Bench") -> Figures:
     bench.watch()
     steady = _bounded(bench.publishers, _UNDER_WAY if request.load == "ws" else counts["peak"] * BATCH)
     bench.run(request.warm_up_s, steady)
+    probing = _probing(Probes(server, rooms, seconds))  # what they ask for costs something too
     before, started = bench.acknowledged, time.monotonic()
     bench.run(seconds, steady)
     peak = (bench.acknowledged - before) / (time.monotonic() - started)
+    _seen(probing)
     bench.settle()
 
     memory = resident_mib(server.pid)
@@ -190,14 +192,15 @@ class _Bench:
 
     def settle(self) -> None:
         """Wait until everything that was sent is answered, and what it brought has been read."""
-        end = time.monotonic() + 2 * _TIMEOUT_S
-        while any(publisher.under_way for publisher in self.publishers):
+        left, end = 0, 0.0
+        while under_way := sum(publisher.under_way for publisher in self.publishers):
+            if under_way != left:
+                left, end = under_way, time.monotonic() + _TIMEOUT_S
             for publisher in self.publishers:
                 publisher.flush()
             self._serve(0.01)
             if time.monotonic() > end:
-                left = sum(publisher.under_way for publisher in self.publishers)
-                raise Invalid(f"{left} publishes were not answered for {2 * _TIMEOUT_S:g} s")
+                raise Invalid(f"{left} publishes were not answered, none for {_TIMEOUT_S:g} s")
         while self._serve(0.3):
             pass
 
@@ -273,7 +276,7 @@ def _due(publishers: Sequence[Publisher], per_s: float) -> Callable[[], None]:
 
 def _probing(probes: Probes) -> subprocess.Popen[str]:
     """Start to probe, in a process that goes before this one where both want the core."""
-    os.nice(5)
+    os.setpriority(os.PRIO_PROCESS, 0, 5)
     command = [sys.executable, "-m", "benchmarks.probes", msgspec.json.encode(probes).decode()]
     return subprocess.Popen(
         command, cwd=_ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.setpriority(os.PRIO_PROCESS, 0, 0)
@@ -329,7 +332,7 @@ OVERLOAD = Benchmark(
     progress=_progress,
     same=(),
     notes=(
-        "peak/s: acknowledged with a bounded number under way; taken/s: acknowledged while it is flooded; busy/s: refused.",
+        "peak/s: acknowledged with a bounded number under way; taken/s: acknowledged while flooded; busy/s: refused.",
         "ping, subscribe (and unsubscribe), join (connect, hello, subscribe), http (GET /readyz): p99 in ms, flooded.",
         "MiB: most resident memory above that at the peak; MiB/s: its slope over the second half of the flood.",
     ),

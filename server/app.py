@@ -26,6 +26,7 @@ from actors.loop import LoopActor
 from actors.mailbox import Exit, Mailbox
 from actors.messages import Shutdown, StartChild
 from actors.ports import ConnectionLimits, ConnectionPorts
+from actors.pressure import Pressure
 from actors.room import RoomLimits
 from actors.source import NotificationSource
 from actors.supervisor import SupervisorStart
@@ -114,8 +115,9 @@ class Router:
             dedupe_s=settings.dedupe_s,
             escalate_after_s=settings.escalate_after_s,
         )
+        pressure = Pressure()
         self.directory = RoomDirectory(
-            supervisor=rooms, log=self.log, ledger=self.ledger, clock=self.clock, limits=limits
+            supervisor=rooms, log=self.log, ledger=self.ledger, clock=self.clock, limits=limits, pressure=pressure
         )
         self.source = Mailbox(name="source")
         """Where services in this process hand in events: `tell(Publish(...))`, or `ask` and await the receipts."""
@@ -144,13 +146,14 @@ class Router:
         )
         api_ports: list[int] = []
         origins = OriginPolicy(settings, lambda: api_ports[0])
-        self._listener = Listener(settings, connections, ports, self.registry, origins)
+        self._listener = Listener(settings, connections, ports, self.registry, origins, pressure)
         self._api = Api(
             source=self.source,
             authenticator=self._authenticator,
             anonymous=anonymous,
             origins=origins,
             message_bytes=settings.message_bytes,
+            pressure=pressure,
             readiness=self._readiness,
         )
         self._draining = False

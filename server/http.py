@@ -17,6 +17,7 @@ from actors.future import LoopFuture
 from actors.identity import Identity
 from actors.mailbox import Mailbox
 from actors.messages import Publish, Receipt
+from actors.pressure import Pressure
 from actors.source import Answers
 
 from . import __version__
@@ -31,6 +32,10 @@ _MOST_EVENTS = 1000
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _MOST_BYTES_READ: Final = 64 * 1024 * 1024
 _BODY_S = 10.0
+_LEAST_EVENT_BYTES: Final = 128
+"""A body that is being read counts as so many events as may be in it."""
+_MOST_WAITING: Final = 512
+_WAIT_S: Final = 1.0
 _MOST_UNDER_WAY: Final = 20_000
 _RETRY_S = 1
 _STATUS = {
@@ -93,6 +98,7 @@ class Api:
         anonymous: Who a caller without a token is; None: it is turned away.
         origins: Which web pages may call.
         message_bytes: Largest event.
+        pressure: Says how much may be under way.
         readiness: Tells how things are.
     """
 
@@ -104,6 +110,7 @@ class Api:
         anonymous: Identity | None,
         origins: OriginPolicy,
         message_bytes: int,
+        pressure: Pressure,
         readiness: Callable[[], Readiness],
     ) -> None:
         self._source = source
@@ -111,9 +118,12 @@ class Api:
         self._anonymous = anonymous
         self._origins = origins
         self._message_bytes = message_bytes
+        self._pressure = pressure
         self._readiness = readiness
         self._under_way = 0
         self._reading = 0
+        self._waiting: dict[asyncio.Future[None], int] = {}
+        """Bodies that are not read yet, in their order, with their sizes."""
         self._started = time.monotonic()
         self._decoder = msgspec.json.Decoder(PublishBody)
         self._runner: web.AppRunner | None = None
@@ -172,14 +182,42 @@ class Api:
             raise refusals[0]
         return _json(200, {"results": [_result(result) for result in flat]})
 
+    async def _admit(self, size: int) -> None:
+        """Let a body be read, when what is under way leaves room for it: until then it waits in its socket.
+
+        Who waits offers nothing meanwhile, which costs less than to refuse it over and over.
+        """
+        if len(self._waiting) >= _MOST_WAITING or self._reading + size > _MOST_BYTES_READ:
+            raise Refusal(ErrorCode.BUSY, "too many requests wait or are being read; send this one again in a while")
+        if self._full or self._waiting:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[turn] = size
+            self._pressure.felt = True
+            await asyncio.wait((turn,), timeout=_WAIT_S)
+            if not turn.done():
+                del self._waiting[turn]
+                raise Refusal(ErrorCode.BUSY, "more events come in than can be handled; send these again in a while")
+        else:
+            self._reading += size
+
+    @property
+    def _full(self) -> bool:
+        return self._under_way + self._reading // _LEAST_EVENT_BYTES >= self._pressure.half
+
+    def _let_in(self) -> None:
+        """Give those who wait their turns, first come first served."""
+        self._pressure.felt = self._pressure.felt or bool(self._waiting)
+        while self._waiting and not self._full:
+            turn = next(iter(self._waiting))
+            self._reading += self._waiting.pop(turn)
+            turn.set_result(None)
+
     async def _read(self, request: web.Request) -> bytes:
         """Read a body, within a time and within the bytes that all bodies together may take."""
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise web.HTTPUnsupportedMediaType(reason="send the body as it is: content encodings are not taken")
         size = min(request.content_length or _MOST_BYTES, _MOST_BYTES)
-        if self._reading + size > _MOST_BYTES_READ:
-            raise Refusal(ErrorCode.BUSY, "too many bodies are being read; send this one again in a while")
-        self._reading += size
+        await self._admit(size)
         try:
             async with asyncio.timeout(_BODY_S):
                 return await request.read()
@@ -190,6 +228,7 @@ class Api:
             raise Refusal(ErrorCode.TOO_LARGE, message) from None
         finally:
             self._reading -= size
+            self._let_in()
 
     async def _authorize(self, request: web.Request) -> None:
         """Let services and operators in (docs/reference/http.md): either role may publish here, to every room."""
@@ -227,14 +266,9 @@ class Api:
                 ErrorCode.TOO_LARGE,
                 f"{len(targets)} events to publish, rooms counted; send up to {_MOST_UNDER_WAY} at once",
             )
-        if self._under_way + len(targets) > _MOST_UNDER_WAY:
-            raise Refusal(
-                ErrorCode.BUSY,
-                f"{self._under_way} events are under way; send them again in a while",
-                retry_after_ms=1000,
-            )
         done: LoopFuture[tuple[Receipt | Refusal, ...]] = LoopFuture()
         answers = Answers(len(targets), done.set)
+        now = time.monotonic()
         for place, (event, room) in enumerate(targets):
             self._source.tell(
                 Publish(
@@ -247,6 +281,7 @@ class Api:
                     ack=event.ack,
                     reply_to=answers,
                     tag=place,
+                    at=now,
                 )
             )
         self._under_way += len(targets)
@@ -254,6 +289,7 @@ class Api:
             return await done
         finally:
             self._under_way -= len(targets)
+            self._let_in()
 
 
 def _items(body: bytes) -> tuple[list[msgspec.Raw], bool]:

@@ -25,6 +25,7 @@ from actors.mailbox import Exit, Mailbox
 from actors.messages import Drain, Frame, StartChild, WireClosed
 from actors.outbox import Outbox
 from actors.ports import ConnectionPorts
+from actors.pressure import Pressure
 from actors.streams import leave_all
 
 from .auth import bearer
@@ -65,6 +66,7 @@ class Listener:
         ports: What every Connection works with.
         registry: Counts the connections.
         origins: Which web pages may connect.
+        pressure: Says how much publishers may have under way.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class Listener:
         ports: ConnectionPorts,
         registry: Registry,
         origins: OriginPolicy,
+        pressure: Pressure,
     ) -> None:
         self._settings = settings
         self._supervisor = supervisor
         self._ports = ports
         self._registry = registry
         self._codecs = DeflatingCodecs(NativeCodec())
+        self._pressure = pressure
         self._draining = False
         self._server: Server | None = None
         self._origins = origins
@@ -186,7 +190,7 @@ class Listener:
         return ConnectionState(
             id=id,
             mailbox=mailbox,
-            wire=Wire(connection, mailbox, codec),
+            wire=Wire(connection, mailbox, codec, self._pressure),
             outbox=Outbox(self._settings.outbox_bytes, codec),
             offered_token=bearer(connection.request.headers.get("Authorization")),
         )
@@ -204,11 +208,16 @@ class Listener:
         wire = state.wire
         assert isinstance(wire, Wire)
 
-        def take(text: str) -> bool:
-            if wire.busy:
-                return False
+        waiting = False
+
+        def put(text: str) -> None:
             wire.begin()
             mailbox.tell(Frame(text))
+
+        def take(text: str) -> bool:
+            if waiting or wire.busy:
+                return False
+            put(text)
             return True
 
         connection.take = take
@@ -217,9 +226,12 @@ class Listener:
                 frame = await connection.recv()
                 if not isinstance(frame, str):
                     wire.close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames")
-                elif not take(frame):
+                    continue
+                waiting = True  # what comes meanwhile may not pass this one
+                while wire.busy:
                     await wire.caught_up()
-                    take(frame)
+                waiting = False
+                put(frame)
         except ConnectionClosed:
             return
 

@@ -208,6 +208,14 @@ class Pace:
         self._plan(written, now)
         return True
 
+    def excuse(self, written: int, now: float) -> None:
+        """Wait for no answer: pongs cannot be heard now. Who is not slow is taken to have read everything."""
+        self._asked.clear()
+        self.late = False
+        if not self._rate:
+            self._read = written
+        self._plan(written, now)
+
     def look(self, written: int, now: float) -> None:
         """See what time has brought: an answer that is late, or the next turn of a slow client."""
         if self._known and not self.late and self._asked:

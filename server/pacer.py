@@ -60,6 +60,11 @@ class Pacer:
         self._go_on(written)
         return True
 
+    def excuse(self, written: int) -> None:
+        """Wait for no answer: the client cannot be heard for a while."""
+        self.pace.excuse(written, time.monotonic())
+        self._go_on(written)
+
     def look(self, written: int) -> None:
         """See what time has brought."""
         self.stop()

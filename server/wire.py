@@ -20,6 +20,7 @@ from actors.codec import Codec
 from actors.line import Line
 from actors.mailbox import Mailbox
 from actors.messages import Writable
+from actors.pressure import Pressure
 from actors.throttle import TokenBucket
 
 from .intake import MeasuredConnection
@@ -210,10 +211,12 @@ class Wire(Line):
         "_clogged",
         "_closing",
         "_connection",
+        "_go_on_at",
         "_limit",
         "_mailbox",
         "_most",
         "_pacer",
+        "_pressure",
         "_protocol",
         "_transport",
         "_under_way",
@@ -223,7 +226,7 @@ class Wire(Line):
         "stuck",
     )
 
-    def __init__(self, connection: GuardedConnection, mailbox: Mailbox, codec: Codec) -> None:
+    def __init__(self, connection: GuardedConnection, mailbox: Mailbox, codec: Codec, pressure: Pressure) -> None:
         super().__init__(codec, connection.transport, FIRST_PING)
         mailbox.line = self
         self._connection = connection
@@ -241,7 +244,11 @@ class Wire(Line):
         self._pacer: Pacer | None = None
         self.cut = False
         """Whether it was dropped by one of the guards."""
+        self._pressure: Pressure | None = pressure
+        """Says how much may be under way; None: the socket is gone, and holds nobody back."""
         self._under_way = 0
+        self._go_on_at = 0
+        """When no more than this is under way, reading goes on."""
         self._most = _UNDER_WAY
         self._caught_up: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -337,21 +344,34 @@ class Wire(Line):
     def begin(self) -> None:
         """Something the client asked for is under way."""
         self._under_way += 1
+        if self._under_way == 1 and self._pressure is not None:
+            self._pressure.enter()
 
     def done(self) -> None:
         """It has been dealt with."""
         self._under_way -= 1
-        if self._caught_up is not None and self._under_way <= self._most // 2:
+        if not self._under_way and self._pressure is not None:
+            self._pressure.leave()
+        if self._caught_up is not None and self._under_way <= self._go_on_at:
             self._release()
 
     @property
     def busy(self) -> bool:
         """Whether so much is under way that nothing more is read."""
-        return self._under_way >= self._most
+        return self._pressure is not None and self._under_way >= min(self._most, self._pressure.share)
 
     async def caught_up(self) -> None:
-        """Wait until half of it is dealt with, or the socket is gone."""
+        """Wait until half of it is dealt with, or the socket is gone.
+
+        Meanwhile the client's pongs wait behind what is not read: that they are late says nothing of how it reads.
+        """
         if self.busy:
+            self._go_on_at = self._under_way // 2
+            if self._pressure is not None and self._under_way < self._most:
+                self._pressure.felt = True
+            if self._pacer is not None:
+                self._pacer.excuse(self.written)
+                self._follow(self._pacer)
             self._caught_up = self._connection.loop.create_future()
             await self._caught_up
 
@@ -385,7 +405,9 @@ class Wire(Line):
         self.open = False
         if self._pacer is not None:
             self._pacer.stop()
-        self._most = 1 << 62
+        if self._under_way and self._pressure is not None:
+            self._pressure.leave()
+        self._pressure = None
         self._release()
 
     def _release(self) -> None:

@@ -16,6 +16,7 @@ from actors.log import EventLog, MemoryLog
 from actors.loop import LoopActor
 from actors.mailbox import Mailbox
 from actors.messages import Append, Publish, Published, Refused, Shutdown, Subscribe
+from actors.pressure import Pressure
 from actors.room import RoomLimits
 from actors.source import NotificationSource
 from actors.supervisor import SupervisorStart
@@ -72,6 +73,7 @@ class House:
             ledger=self.ledger,
             clock=self.clock,
             limits=limits if limits is not None else RoomLimits(),
+            pressure=Pressure(),
         )
         self.source = Mailbox(name="source")
         NotificationSource.start(self.directory, self.clock, mailbox=self.source)

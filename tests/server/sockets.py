@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import serve
 
 from actors import replies
+from actors.pressure import Pressure
 from server.protocols.native import NativeCodec
 from server.wire import WRITE_LIMIT, GuardedConnection, Wire
 from tests.actors.house import Ear
@@ -67,7 +68,7 @@ async def serving(**attributes: Any) -> AsyncIterator[Server]:
 
     async def handle(connection: Any) -> None:
         ear = Ear()
-        sides.put_nowait(Side(connection, Wire(connection, ear, CODEC), ear))  # type: ignore[arg-type]  # it is only told
+        sides.put_nowait(Side(connection, Wire(connection, ear, CODEC, Pressure()), ear))  # type: ignore[arg-type]  # it is only told
         await connection.wait_closed()
 
     async with serve(
