@@ -83,7 +83,7 @@ def probe(probes: Probes) -> Seen:
         thread.start()
     while (now := time.monotonic()) < started + probes.seconds:
         seen.memory.append((now - started, resident_mib(probes.server.pid)))
-        time.sleep(0.1)
+        time.sleep(min(0.1, probes.seconds / 10))
     for thread in threads:
         thread.join()
     return seen

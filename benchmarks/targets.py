@@ -185,6 +185,25 @@ TARGETS = (
         at_most=True,
         unit="s",
     ),
+    *(
+        Target(
+            name=f"overload {figure}, {load}, {own}",
+            benchmark="overload",
+            load=load,
+            own=own,
+            what=what,
+            figure=figure,
+            bound=bound,
+            at_most=at_most,
+            unit=unit,
+        )
+        for load in ("ws", "http")
+        for own in ("postroom", "sqlite")
+        for figure, what, bound, at_most, unit in (
+            ("of_peak", "acknowledged/s while flooded, of the peak", 0.9, False, "x"),
+            ("control_ms", "p99 of what an operator and other clients ask while flooded", 250.0, True, "ms"),
+        )
+    ),
 )
 
 

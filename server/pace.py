@@ -65,6 +65,7 @@ class Pace:
     __slots__ = (
         "_asked",
         "_counted",
+        "_excused",
         "_doubling_s",
         "_free_at",
         "_grown",
@@ -104,6 +105,8 @@ class Pace:
         self._asked: list[tuple[int, int, float]] = []
         """Of each ping that is not answered: its number, the bytes before it, and when it was sent."""
         self._number = 0
+        self._excused = 0
+        """The last ping whose answer does not tell how fast the client reads."""
         self._grown = 0
         """The last ping before the window grew: pongs up to this one tell nothing of the new window."""
         self._late_up_to = 0
@@ -156,9 +159,10 @@ class Pace:
         """When to `look`; infinite: not before something else happens."""
         if not self._known or self.late:
             return math.inf
-        if not self._asked:
+        asked = self._judged_by
+        if asked is None:
             return self._turn_at
-        number, _, at = self._asked[0]
+        number, _, at = asked
         late_at = self._suspect_at + _LOOK_TWICE_S if number == self._suspect else at + self._shortest_s + _LATE_S
         return min(late_at, self._turn_at)
 
@@ -197,8 +201,11 @@ class Pace:
             return False
         _, before, at = self._asked[place]
         del self._asked[: place + 1]
-        read, self._read = self._read, before
+        read, self._read = self._read, max(self._read, before)
         self._known = True
+        if number <= self._excused:
+            self._plan(written, now)
+            return True
         self._note(now - at, now)
         if self.late:
             self.late = False
@@ -209,8 +216,11 @@ class Pace:
         return True
 
     def excuse(self, written: int, now: float) -> None:
-        """Wait for no answer: pongs cannot be heard now. Who is not slow is taken to have read everything."""
-        self._asked.clear()
+        """Judge nobody by the answers to what was asked: they cannot be heard now, and wait among what is not read.
+
+        Who is not slow is taken to have read everything.
+        """
+        self._excused = self._number
         self.late = False
         if not self._rate:
             self._read = written
@@ -218,14 +228,20 @@ class Pace:
 
     def look(self, written: int, now: float) -> None:
         """See what time has brought: an answer that is late, or the next turn of a slow client."""
-        if self._known and not self.late and self._asked:
-            number, _, at = self._asked[0]
+        asked = self._judged_by
+        if self._known and not self.late and asked is not None:
+            number, _, at = asked
             if number == self._suspect:
                 self.late = now >= self._suspect_at + _LOOK_TWICE_S
                 self._late_up_to = self._number if self.late else self._late_up_to
             elif now >= at + self._shortest_s + _LATE_S:
                 self._suspect, self._suspect_at = number, now
         self._plan(written, now)
+
+    @property
+    def _judged_by(self) -> tuple[int, int, float] | None:
+        """The first ping that is to be answered in time."""
+        return next((ping for ping in self._asked if ping[0] > self._excused), None)
 
     def _note(self, delay_s: float, now: float) -> None:
         """Keep the shortest delay of the last half minute or so: a way that has become longer is not a slow reader."""

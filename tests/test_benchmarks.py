@@ -45,6 +45,7 @@ def pinging(peer: Peer) -> Peer:
         ("mailbox", "loop"),
         ("mailbox", "thread"),
         ("compression", "deflate"),
+        ("overload", "sqlite"),
     ],
 )
 def test_a_benchmark_gives_figures_for_every_load(name: str, server: str, capsys: pytest.CaptureFixture[str]) -> None:
