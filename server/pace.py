@@ -65,8 +65,8 @@ class Pace:
     __slots__ = (
         "_asked",
         "_counted",
-        "_excused",
         "_doubling_s",
+        "_excused",
         "_free_at",
         "_grown",
         "_known",
