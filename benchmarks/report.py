@@ -3,6 +3,7 @@
 In: results, this run's and the previous one's record. Out: text.
 """
 
+import sys
 from collections.abc import Mapping
 
 from .benchmark import Benchmark, Load, Settings, Shares
@@ -43,9 +44,15 @@ def summary(current: Record) -> str:
     lines.append("  ".join(f"{name} {version}" for name, version in current["versions"].items()))
     if current["targets"]:
         lines += ["", f"{'':<9}{'target':>16}{'value':>14}  {'':<13}what"]
-    ordered = sorted(current["targets"].items(), key=lambda item: int(item[0].split()[0][1:]))
+    ordered = sorted(current["targets"].items(), key=lambda item: _place(item[0]))
     lines += [_line(name, judged) for name, judged in ordered]
     return "\n".join(lines)
+
+
+def _place(target: str) -> tuple[int, str]:
+    """Return where a target stands in the table: F2 before F10, those without a number behind."""
+    number = target.partition(" ")[0].removeprefix("F")
+    return (int(number) if number.isdigit() else sys.maxsize, target)
 
 
 def _line(name: str, judged: Judged) -> str:

@@ -65,6 +65,7 @@ class Pace:
     __slots__ = (
         "_asked",
         "_counted",
+        "_deaf",
         "_doubling_s",
         "_excused",
         "_free_at",
@@ -105,6 +106,8 @@ class Pace:
         self._asked: list[tuple[int, int, float]] = []
         """Of each ping that is not answered: its number, the bytes before it, and when it was sent."""
         self._number = 0
+        self._deaf = False
+        """Whether the client is not read, so that no answer can come."""
         self._excused = 0
         """The last ping whose answer does not tell how fast the client reads."""
         self._grown = 0
@@ -157,7 +160,7 @@ class Pace:
     @property
     def due(self) -> float:
         """When to `look`; infinite: not before something else happens."""
-        if not self._known or self.late:
+        if not self._known or self.late or self._deaf:
             return math.inf
         asked = self._judged_by
         if asked is None:
@@ -216,12 +219,18 @@ class Pace:
         return True
 
     def excuse(self, written: int, now: float) -> None:
-        """Judge nobody by the answers to what was asked: they cannot be heard now, and wait among what is not read.
+        """Ask nothing and hold nobody: the client is not read, and its answers wait among what is not.
 
-        Who is not slow is taken to have read everything.
+        Answers to what was asked before judge nobody either, when they come.
         """
-        self._excused = self._number
+        self._deaf = True
         self.late = False
+        self._plan(written, now)
+
+    def hear(self, written: int, now: float) -> None:
+        """Go on when the client is read again: who is not slow is taken to have read everything."""
+        self._deaf = False
+        self._excused = self._number
         if not self._rate:
             self._read = written
         self._plan(written, now)
@@ -298,7 +307,9 @@ class Pace:
         self._turn_at = math.inf
         if self._rate and not self.late:
             self._grow(now)
-        if not self._known:
+        if self._deaf:
+            self.limit = self.ask_at = UNLIMITED
+        elif not self._known:
             self.ask_at = UNLIMITED if self._asked else 0  # the first answer decides whether there is a second ping
             self.limit = UNLIMITED
         elif self._rate:

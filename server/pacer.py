@@ -61,8 +61,13 @@ class Pacer:
         return True
 
     def excuse(self, written: int) -> None:
-        """Wait for no answer: the client cannot be heard for a while."""
+        """Wait for no answer: the client cannot be heard until `hear`."""
         self.pace.excuse(written, time.monotonic())
+        self._go_on(written)
+
+    def hear(self, written: int) -> None:
+        """Take answers again."""
+        self.pace.hear(written, time.monotonic())
         self._go_on(written)
 
     def look(self, written: int) -> None:

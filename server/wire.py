@@ -374,6 +374,9 @@ class Wire(Line):
                 self._follow(self._pacer)
             self._caught_up = self._connection.loop.create_future()
             await self._caught_up
+            if self._pacer is not None:
+                self._pacer.hear(self.written)
+                self._follow(self._pacer)
 
     def full(self) -> None:
         """The socket takes no more."""
