@@ -9,13 +9,14 @@ PORT     ?= 8000
 API_PORT ?= 8001
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench torture clean
+.PHONY: help setup run test lint types bench bench-docs torture clean
 
 help:
 	@echo "make run    set up, start the router with its demo sessions, show where to look"
 	@echo "make test   set up, check style and types, run every test"
 	@echo "make lint   check style        make types  check types"
 	@echo "make bench  measure (NAME=fanout for one)"
+	@echo "make bench-docs  write what was measured last into the documentation"
 	@echo "make torture  kill the router under load and fill its disk (minutes): nothing acknowledged may be lost"
 	@echo "make clean  remove the environment and caches"
 
@@ -42,6 +43,9 @@ test: lint types
 
 bench: $(PEERS)
 	$(BIN)/python -m benchmarks $(NAME)
+
+bench-docs: $(PEERS)
+	$(BIN)/python -m benchmarks.docs
 
 $(PEERS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e clients/python -e '.[bench]'

@@ -9,9 +9,11 @@ import sys
 
 from .benchmark import Benchmark, Settings
 from .compression import COMPRESSION
+from .costs import COSTS
 from .durable import DURABLE
 from .fairness import FAIRNESS
 from .fanout import FANOUT
+from .growth import AXES
 from .idle import IDLE
 from .mailbox import MAILBOX
 from .measure import measure
@@ -26,30 +28,24 @@ from .scale import SCALE
 
 _TARGETED = (FANOUT, ROOMS, FAIRNESS, DURABLE, RECONNECT, IDLE, SCALE, MAILBOX)
 BENCHMARKS = {benchmark.name: benchmark for benchmark in (*_TARGETED, COMPRESSION, OVERLOAD)}
+GROUPS = {"growth": AXES, "costs": (COSTS,)}
+BY_NAME = BENCHMARKS | {benchmark.name: benchmark for group in GROUPS.values() for benchmark in group}
 
 
 def main() -> int:
     """Run what the command line names and return the exit code."""
-    options = _options()
+    options = _parser().parse_args()
     if sys.platform != "linux":
         print("The benchmarks need Linux: they read /proc and wait with epoll.", file=sys.stderr)
         return 2
     exit_on_signals()
     allow_files()
-    settings = Settings(
-        subscribers=options.subscribers,
-        rooms=options.rooms,
-        clients=options.clients,
-        loud=options.loud,
-        connections=options.connections,
-        seconds=options.seconds,
-        rounds=options.rounds,
-    )
+    settings = _settings(options)
     if LOAD_CORE is None:
         print("only one core: servers and load generator share it, so take no figure for granted", flush=True)
-    chosen = [options.name] if options.name else [benchmark.name for benchmark in _TARGETED]
+    chosen = _benchmarks(options.name)
     try:
-        runs = [run for name in chosen if (run := measured(BENCHMARKS[name], settings, options.peers)) is not None]
+        runs = [run for benchmark in chosen if (run := measured(benchmark, settings, options.peers)) is not None]
     except KeyboardInterrupt:
         print("\ninterrupted: the servers are stopped, nothing is kept", file=sys.stderr)
         return 130
@@ -80,11 +76,38 @@ def measured(benchmark: Benchmark, settings: Settings, chosen: list[str]) -> Run
     return run
 
 
-def _options() -> argparse.Namespace:
+def _benchmarks(name: str | None) -> tuple[Benchmark, ...]:
+    if name is None:
+        return _TARGETED
+    return GROUPS[name] if name in GROUPS else (BY_NAME[name],)
+
+
+def defaults() -> Settings:
+    """Return the settings that nothing on the command line changes."""
+    return _settings(_parser().parse_args([]))
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        subscribers=options.subscribers,
+        rooms=options.rooms,
+        clients=options.clients,
+        loud=options.loud,
+        connections=options.connections,
+        seconds=options.seconds,
+        rounds=options.rounds,
+        most=options.most,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
     names = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Postroom and its peers.")
     parser.add_argument(
-        "name", nargs="?", choices=tuple(BENCHMARKS), help="one benchmark (default: all that have a target)"
+        "name",
+        nargs="?",
+        choices=dict.fromkeys((*GROUPS, *BY_NAME)),
+        help="one benchmark (default: all that have a target)",
     )
     parser.add_argument("--seconds", type=duration, default=2.0, help="length of a measurement (default 2)")
     parser.add_argument("--rounds", type=whole_number, default=3, help="repeats of each measurement (default 3)")
@@ -92,6 +115,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rooms", type=whole_number, default=100, help="of ten in rooms (default 100)")
     parser.add_argument("--clients", type=whole_number, default=5000, help="that come back in reconnect (default 5000)")
     parser.add_argument("--loud", type=whole_number, default=5000, help="in the large room of fairness (default 5000)")
+    parser.add_argument("--most", type=whole_number, default=100_000, help="in growth, on any axis (default 100000)")
     parser.add_argument("--connections", type=whole_number, default=10_000, help="in idle and scale (default 10000)")
     parser.add_argument(
         "--peers",
@@ -100,7 +124,7 @@ def _options() -> argparse.Namespace:
         metavar="NAME,..",
         help=f"servers to measure (default all: {','.join(names)})",
     )
-    return parser.parse_args()
+    return parser
 
 
 def duration(text: str) -> float:

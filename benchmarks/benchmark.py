@@ -27,6 +27,8 @@ class Settings:
     """Of one measurement, after at most half a second to warm up; `reconnect` takes as long as it takes, and `idle` at
     least the time between two pings."""
     rounds: int
+    most: int = 100_000
+    """That `growth` goes to, on every axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ from .dialects import DIALECTS
 from .driven import COLUMNS, NOTE, Figures, as_fast_as_it_goes, drive, progress, steadily
 from .generator import Invalid, Request, answer
 
-__all__ = ["FANOUT", "measure"]
+__all__ = ["FANOUT", "IN_FLIGHT", "measure"]
 
 _ROOM = "session:bench"
 _EVENTS_PER_S = 100
-_IN_FLIGHT = 64
+IN_FLIGHT = 64
 
 # The more events, the fewer subscribers are sampled: 5,000 stamps/s in A, and 2 % of all deliveries in the others.
 _SAMPLE_EVERY = {"A": 10, "B": 50, "half": 50}
@@ -44,7 +44,7 @@ def _load(request: Request) -> Callable[[Audience, float], None]:
     if request.load == "A":
         return steadily(_EVENTS_PER_S)
     if request.load == "B":
-        return as_fast_as_it_goes(_IN_FLIGHT)
+        return as_fast_as_it_goes(IN_FLIGHT)
     if "B" not in request.earlier:
         raise Invalid("load B gave no rate to take half of")
     return steadily(request.earlier["B"]["events_per_s"] / 2)
@@ -63,7 +63,7 @@ FANOUT = Benchmark(
         Load(
             name="B",
             title=lambda settings: (
-                f"1 room x {settings.subscribers} subscribers, as fast as it goes, {_IN_FLIGHT} events in flight"
+                f"1 room x {settings.subscribers} subscribers, as fast as it goes, {IN_FLIGHT} events in flight"
             ),
             compared="deliveries_per_s",
         ),

@@ -7,14 +7,17 @@ import importlib.util
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 from . import node
 
-__all__ = ["PEERS", "Peer"]
+__all__ = ["HISTORIES", "PEERS", "Peer"]
+
+HISTORIES = (1, 1000, 10_000, 100_000)
+"""Events that a room keeps, in the growth of the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class Peer:
     journal: str | None = None
     """The file in its working directory that it keeps events in; `None`: none."""
 
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Variables that it gets on top of the environment."""
+
 
 def _python_versions(*packages: str) -> dict[str, str]:
     return {"python": sys.version.partition(" ")[0], **{name: version(name) for name in packages}}
@@ -69,7 +75,9 @@ def _postroom() -> str:
     return str(beside) if beside.exists() else shutil.which("postroom") or ""
 
 
-def _router(name: str, title: str, journal: str | None, compression: str = "") -> Peer:
+def _router(
+    name: str, title: str, journal: str | None, compression: str = "", settings: Mapping[str, str] | None = None
+) -> Peer:
     where = ["--journal", journal or "memory"]
     environment = ["env", f"POSTROOM_COMPRESSION={compression}"] if compression else []
     return Peer(
@@ -86,7 +94,13 @@ def _router(name: str, title: str, journal: str | None, compression: str = "") -
             | ({"sqlite": sqlite3.sqlite_version} if journal else {})
         ),
         journal=journal,
+        settings=settings or {},
     )
+
+
+def _remembering(events: int, journal: str, file: str | None) -> Peer:
+    settings = {"POSTROOM_HISTORY_EVENTS": str(events)}
+    return _router(f"history-{events}-{journal}", f"history {events:,}, {journal}", file, settings=settings)
 
 
 def _python_socketio_missing() -> str | None:
@@ -137,4 +151,9 @@ PEERS = (
     _actors("thread", "pykka.ThreadingActor"),
     _router("deflate", "Postroom, deflate", None, "postroom.v1"),
     _broadcast("broadcast-deflate", "broadcast, deflate", "deflate"),
+    *(
+        _remembering(events, journal, file)
+        for events in HISTORIES
+        for journal, file in (("memory", None), ("sqlite", "journal.db"))
+    ),
 )

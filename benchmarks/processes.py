@@ -97,7 +97,7 @@ def running(peer: Peer) -> Iterator[Server]:
     secret = secrets.token_hex(32)
     # Its settings are the defaults, wherever the benchmark is called from.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")}
-    environment |= {"NODE_ENV": "production", "POSTROOM_SECRET": secret}
+    environment |= {"NODE_ENV": "production", "POSTROOM_SECRET": secret, **peer.settings}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
         with on_core(SERVER_CORE):
             process = subprocess.Popen(

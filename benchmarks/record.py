@@ -26,6 +26,7 @@ from .targets import TARGETS, judge
 
 __all__ = [
     "FORMAT",
+    "RESULTS",
     "Judged",
     "Measured",
     "MeasuredLoad",
@@ -41,7 +42,7 @@ __all__ = [
 
 FORMAT = 1
 
-_RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results"
 _SYNCS = 30
 
 
@@ -138,9 +139,9 @@ def record(settings: Settings, runs: Sequence[Run]) -> Record:
 
 def save(run: Record) -> Path:
     """Write a run to a file of its own and return its path."""
-    _RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(exist_ok=True)
     stamp = run["date"].replace("+00:00", "Z").replace(":", "").replace("-", "")
-    path = _RESULTS / f"{stamp}.json"
+    path = RESULTS / f"{stamp}.json"
     path.write_text(json.dumps(run, indent=2) + "\n")
     return path
 
@@ -152,7 +153,7 @@ def recall(run: Run, settings: Settings) -> Record | None:
     """
     now, name = asdict(settings), run.benchmark.name
     wanted = _with_figures(_measured(run, settings))
-    for path in sorted(_RESULTS.glob("*.json"), reverse=True):
+    for path in sorted(RESULTS.glob("*.json"), reverse=True):
         kept: Record = json.loads(path.read_text())
         if kept.get("format") != FORMAT or name not in kept["benchmarks"]:
             continue

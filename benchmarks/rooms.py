@@ -9,10 +9,10 @@ from .dialects import DIALECTS
 from .driven import COLUMNS, NOTE, Figures, as_fast_as_it_goes, drive, progress
 from .generator import Request, answer
 
-__all__ = ["ROOMS", "measure"]
+__all__ = ["IN_FLIGHT", "IN_ROOM", "ROOMS", "measure"]
 
-_IN_ROOM = 10
-_IN_FLIGHT = {"C": 400, "D": 2000}
+IN_ROOM = 10
+IN_FLIGHT = {"C": 400, "D": 2000}
 _SAMPLE_EVERY = 50
 
 
@@ -27,16 +27,16 @@ def measure(request: Request) -> Figures:
         request.server.port,
         DIALECTS[request.dialect],
         [f"session:bench-{number}" for number in range(request.settings.rooms)],
-        size=_IN_ROOM,
+        size=IN_ROOM,
         sample_every=_SAMPLE_EVERY,
     ) as audience:
-        return drive(request, audience, as_fast_as_it_goes(_IN_FLIGHT[request.load]))
+        return drive(request, audience, as_fast_as_it_goes(IN_FLIGHT[request.load]))
 
 
 def _load(name: str) -> Load:
     def title(settings: Settings) -> str:
-        rooms = f"{settings.rooms} rooms x {_IN_ROOM} subscribers"
-        return f"{rooms}, as fast as it goes, {_IN_FLIGHT[name]:,} events in flight"
+        rooms = f"{settings.rooms} rooms x {IN_ROOM} subscribers"
+        return f"{rooms}, as fast as it goes, {IN_FLIGHT[name]:,} events in flight"
 
     return Load(name=name, title=title, compared="deliveries_per_s")
 
@@ -45,7 +45,7 @@ ROOMS = Benchmark(
     name="rooms",
     generator="benchmarks.rooms",
     figures=Figures,
-    loads=tuple(_load(name) for name in _IN_FLIGHT),
+    loads=tuple(_load(name) for name in IN_FLIGHT),
     peers=("postroom", "sqlite", "ws", "socketio", "broadcast", "socketio-py"),
     columns=COLUMNS,
     progress=progress,
