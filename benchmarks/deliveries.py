@@ -8,7 +8,7 @@ import re
 import socket
 import time
 
-from .websocket import pongs
+from .websocket import PING_BYTES, pongs
 
 __all__ = ["AROUND_STAMP", "MARK", "Closed", "Subscriber", "event", "stamp"]
 
@@ -91,7 +91,10 @@ class Subscriber:
         events = _buffer.count(MARK, mark_start, end)
         if self.samples is not None:
             self.samples.append((time.monotonic_ns(), _STAMP.findall(_buffer, start, end)))
-        if _buffer.find(_PING, _TAIL, end) >= 0 and (answer := pongs(bytes(_buffer[_TAIL:end]))):
+        ping_start = max(start, _TAIL - (PING_BYTES - 1))  # one may be cut in two
+        if _buffer.find(_PING, ping_start, end) >= 0 and (
+            answer := pongs(bytes(_buffer[ping_start:end]), behind=_TAIL - ping_start)
+        ):
             self._sock.send(answer)
         self._tail = _NOTHING if _buffer[end - 1] in _LAST_OF_FRAME else _buffer[max(start, size) : end]
         return events

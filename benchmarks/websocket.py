@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator
 
 __all__ = [
+    "PING_BYTES",
     "HandshakeFailed",
     "come_in",
     "connect",
@@ -26,6 +27,8 @@ __all__ = [
 # A server's ping with a payload of at most 31 bytes. JSON never looks like it, for it holds no control characters, nor
 # does the length of a text frame: the byte after it is the first of a printable payload.
 _PING = re.compile(rb"\x89([\x00-\x1f])")
+PING_BYTES = 6
+"""A ping of Postroom's, with its payload of 4 bytes."""
 _NO_MASK = bytes(4)
 _HEAD_END = b"\r\n\r\n"
 _HEAD_BYTES = 4096
@@ -107,9 +110,14 @@ def text_frame(payload: bytes) -> bytes:
     return _frame(_TEXT, payload)
 
 
-def pongs(chunk: bytes) -> bytes:
-    """Return the pongs that answer all pings in `chunk`, or nothing."""
-    return b"".join(_frame(0x8A, chunk[ping.end() : ping.end() + ping.group(1)[0]]) for ping in _PING.finditer(chunk))
+def pongs(chunk: bytes, behind: int = 0) -> bytes:
+    """Return the pongs that answer all whole pings in `chunk` that end beyond its first bytes, or nothing."""
+    answers = []
+    for ping in _PING.finditer(chunk):
+        end = ping.end() + ping.group(1)[0]
+        if behind < end <= len(chunk):
+            answers.append(_frame(0x8A, chunk[ping.end() : end]))
+    return b"".join(answers)
 
 
 def messages(received: bytes | bytearray) -> Iterator[bytes]:
