@@ -61,6 +61,10 @@ class Wire(Protocol):
         """
 
     @property
+    def writable(self) -> bool:
+        """Whether the socket would take bytes, whatever the client's pace says."""
+
+    @property
     def buffered(self) -> int:
         """Bytes that were written and that the kernel has not taken yet."""
 

@@ -422,7 +422,9 @@ class Connection(LoopActor):
                 outbox.flush(wire.write, wire.room)
                 return
             outbox.conflate()
-            if outbox.over(wire.buffered):
+            if outbox.over(wire.buffered) and wire.writable:
+                outbox.flush(wire.write)
+            elif outbox.over(wire.buffered):
                 self._slow()
 
     def _send_error(self, id: replies.CommandId, refusal: Refusal) -> None:
@@ -475,8 +477,10 @@ class Connection(LoopActor):
             if not wire.paused:  # asked again: the write may have filled the socket
                 self._streams.go_on()
         elif wire.stuck and outbox.size and outbox.over(wire.buffered):
-            self._slow()
-            return
+            if not wire.writable:
+                self._slow()
+                return
+            outbox.flush(wire.write)
         if not outbox.size:
             if self._state.draining:
                 self._close(CloseCode.DRAINING, "draining")

@@ -227,7 +227,7 @@ class Dispatcher:
         self,
         loop: asyncio.AbstractEventLoop,
         *,
-        slice_s: float = 0.020,
+        slice_s: float = 0.010,
         monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.loop = loop

@@ -62,11 +62,10 @@ class Streams:
     def _may_hold(self, held: bool) -> bool:
         """Return whether there is room for what a client cannot take yet; where some is `held`, make some."""
         outbox, wire = self._outbox, self._wire
-        if held and outbox.full and not wire.stuck and not wire.buffered:
-            # Held only until the client has shown how fast it reads, and the socket takes it: no reason to drop any.
-            outbox.flush(wire.write)
-        elif held and (wire.stuck or outbox.full):
+        if held and (wire.stuck or (outbox.full and not wire.writable)):
             outbox.conflate()
+        if held and outbox.full and wire.writable:
+            outbox.flush(wire.write)  # held for the sake of its pace alone: nobody is cut for that
         return not outbox.full
 
     def attached(self, message: Attached) -> bool:

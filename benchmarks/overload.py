@@ -192,17 +192,24 @@ class _Bench:
 
     def settle(self) -> None:
         """Wait until everything that was sent is answered, and what it brought has been read."""
-        left, end = 0, 0.0
-        while under_way := sum(publisher.under_way for publisher in self.publishers):
-            if under_way != left:
-                left, end = under_way, time.monotonic() + _TIMEOUT_S
+        before, end = (0, 0), 0.0
+        while any(left := self._left()):
+            if left != before:
+                before, end = left, time.monotonic() + _TIMEOUT_S
             for publisher in self.publishers:
                 publisher.flush()
             self._serve(0.01)
             if time.monotonic() > end:
-                raise Invalid(f"{left} publishes were not answered, none for {_TIMEOUT_S:g} s")
-        while self._serve(0.3):
-            pass
+                unanswered, unread = left
+                raise Invalid(
+                    f"{unanswered} publishes were not answered and {unread} deliveries did not come, "
+                    f"none for {_TIMEOUT_S:g} s"
+                )
+
+    def _left(self) -> tuple[int, int]:
+        """Return how many publishes are not answered, and how many deliveries of those that were have not come."""
+        unanswered = sum(publisher.under_way for publisher in self.publishers)
+        return unanswered, max(0, self.acknowledged * _SUBSCRIBERS - sum(self._received.values()))
 
     def verify(self, rooms: Sequence[str], server: Server) -> None:
         """Check that every event that was acknowledged is there, and came to everyone, and in order.

@@ -141,8 +141,8 @@ class GuardedConnection(MeasuredConnection):
 
     @property
     def silent(self) -> bool:
-        """Whether the client has not answered, though we were listening."""
-        return not self.heard and not self._behind and not self.recv_messages.paused
+        """Whether the client has not answered, though everything that came from it was listened to."""
+        return not self.heard and not self._behind and not self.has_untaken
 
     @property
     def _behind(self) -> bool:
@@ -260,6 +260,11 @@ class Wire(Line):
     def room(self) -> int:
         """About how many bytes may be written now."""
         return self._limit - self.written if self._limit > self.written else 1
+
+    @property
+    def writable(self) -> bool:
+        """Whether the socket would take bytes."""
+        return not self._connection.paused
 
     @property
     def buffered(self) -> int:

@@ -51,9 +51,13 @@ class FakeWire(Line):
         self._paused = paused
         self.open = False
 
+    @property
+    def writable(self) -> bool:
+        """Whether it would take bytes: it is not paused, or only for the sake of the client's pace."""
+        return not self.paused or not (self.stuck or self.buffered)
+
     def write(self, frames: bytes) -> None:
-        held = self.paused and not self.stuck and not self.buffered  # by the pace alone: the socket would take it
-        assert not self.paused or held, "written to a socket that takes no more"
+        assert self.writable, "written to a socket that takes no more"
         if self.closed is None:
             self.writes.append(messages(frames))
             for message in self.writes[-1]:
