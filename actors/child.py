@@ -41,6 +41,9 @@ class Backoff:
         return self._draw(0.0, min(self._most_s, self._first_s * 2.0 ** (recent_restarts - 1)))
 
 
+_BACKOFF = Backoff()
+
+
 class ChildSpec:
     """What a supervisor must know to keep a child alive. The words are those of Erlang/OTP's `supervisor`.
 
@@ -77,5 +80,5 @@ class ChildSpec:
         self.restart = restart
         self.intensity = intensity
         self.within_s = within_s
-        self.backoff = backoff or Backoff()
+        self.backoff = backoff or _BACKOFF
         self.on_give_up = on_give_up

@@ -14,7 +14,6 @@ from functools import partial
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from actors.child import ChildSpec
@@ -22,7 +21,7 @@ from actors.connection import Connection
 from actors.errors import CloseCode
 from actors.ledger import ConnectionState
 from actors.mailbox import Exit, Mailbox
-from actors.messages import Drain, Frame, StartChild, WireClosed
+from actors.messages import Drain, StartChild, WireClosed
 from actors.outbox import Outbox
 from actors.ports import ConnectionPorts
 from actors.pressure import Pressure
@@ -173,7 +172,9 @@ class Listener:
         )
         self._supervisor.tell(StartChild(spec, state.mailbox))
         try:
-            await self._read(connection, state)
+            connection.receive_waiting()
+            await connection.gone
+            await connection.wait_received()
         finally:
             self._heartbeat.remove(connection)
             self._registry.remove(state)
@@ -201,39 +202,6 @@ class Listener:
     def _give_up(self, state: ConnectionState, _how: Exit) -> None:
         leave_all(state)
         state.wire.close(CloseCode.GIVEN_UP, "the supervisor gave this connection up; its position stays good")
-
-    async def _read(self, connection: GuardedConnection, state: ConnectionState) -> None:
-        """Hand every text frame to the actor; stop reading while too much of what was asked for is under way."""
-        mailbox = state.mailbox
-        wire = state.wire
-        assert isinstance(wire, Wire)
-
-        waiting = False
-
-        def put(text: str) -> None:
-            wire.begin()
-            mailbox.tell(Frame(text))
-
-        def take(text: str) -> bool:
-            if waiting or wire.busy:
-                return False
-            put(text)
-            return True
-
-        connection.take = take
-        try:
-            while True:
-                frame = await connection.recv()
-                if not isinstance(frame, str):
-                    wire.close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames")
-                    continue
-                waiting = True  # what comes meanwhile may not pass this one
-                while wire.busy:
-                    await wire.caught_up()
-                waiting = False
-                put(frame)
-        except ConnectionClosed:
-            return
 
     def _log_end(self, connection: GuardedConnection, state: ConnectionState) -> None:
         protocol, wire = connection.protocol, connection.wire

@@ -10,16 +10,21 @@ import asyncio
 import contextlib
 import socket
 import sys
+from typing import Any
 
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import Frame, Opcode
+from websockets.frames import Frame as WebSocketFrame
+from websockets.frames import Opcode
+from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.typing import BytesLike
 
 from actors.codec import Codec
+from actors.errors import CloseCode
 from actors.line import Line
 from actors.mailbox import Mailbox
-from actors.messages import Writable
+from actors.messages import Frame, Writable
 from actors.pressure import Pressure
 from actors.throttle import TokenBucket
 
@@ -42,7 +47,9 @@ if sys.platform == "linux":
 else:
     _TIOCOUTQ = None
 
-_PING = bytes(Frame(Opcode.PING, b"").serialize(mask=False))
+_ANSWERED = Request("", Headers())
+"""Stands for the request of every connection that was upgraded: the library asks whether there was one."""
+_PING = bytes(WebSocketFrame(Opcode.PING, b"").serialize(mask=False))
 _STALL_LOOKS = 5
 """How often a client that is behind is looked at within `stall_s`."""
 _UNDER_WAY = 64
@@ -63,14 +70,18 @@ class GuardedConnection(MeasuredConnection):
     """Seconds that a client may take to read what waits for it and a close after it, before it is cut."""
     checks = TokenBucket(per_s=200.0, burst=500.0, now=0.0)
     """How often clients that keep up are asked whether they still do, all of them together: each costs some 30 us."""
-    wire: Wire | None = None
-    heard = True
-    """Whether anything came in since the last ping."""
-    stalled = False
-    """Whether it was cut because it read nothing."""
-    _paused_at = 0
-    """Bytes in the write buffer when it was full: events, which are the outbox's to bound."""
-    _stall_timer: asyncio.TimerHandle | None = None
+    __slots__ = ("_paused_at", "_stall_timer", "heard", "stalled", "wire")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.wire: Wire | None = None
+        self.heard = True
+        """Whether anything came in since the last ping."""
+        self.stalled = False
+        """Whether it was cut because it read nothing."""
+        self._paused_at = 0
+        """Bytes in the write buffer when it was full: events, which are the outbox's to bound."""
+        self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; a peer that vanishes while something is sent to it is found by TCP within 10 s."""
@@ -115,6 +126,20 @@ class GuardedConnection(MeasuredConnection):
         if self.wire is not None:
             self.wire.settle()
 
+    @property
+    def may_receive(self) -> bool:
+        """Whether there is a wire to take messages."""
+        return self.wire is not None
+
+    def take(self, text: str) -> bool:
+        """Hand a text message to the actor, unless too much of what was asked for is under way."""
+        return self.wire is not None and self.wire.take(text)
+
+    async def receive(self, message: str | bytes) -> None:
+        """Hand a message to the actor when not too much is under way any more."""
+        if self.wire is not None:
+            await self.wire.receive(message)
+
     def pong_taken(self, payload: BytesLike) -> bool:
         """Return whether this pong tells how far the client has read."""
         return self.wire is not None and self.wire.pong_taken(bytes(payload))
@@ -124,7 +149,10 @@ class GuardedConnection(MeasuredConnection):
         for message in (self.request, self.response):
             if message is not None:
                 message.headers.clear()
-        self.response = None
+        self.request, self.response = _ANSWERED, None
+        self.protocol.select_subprotocol = None  # type: ignore[method-assign,assignment]  # asked once, and done
+        # Who waits for a full buffer here is few: an empty deque is 760 bytes, an empty list 56.
+        self.drain_waiters = []  # type: ignore[assignment]  # it is looked through, appended to and removed from
 
     def ping_now(self) -> None:
         """Send a ping; what comes in from now on answers it. A client that is behind is left to the stall timer."""
@@ -345,6 +373,22 @@ class Wire(Line):
         """Let more be under way, and more frames be read at once."""
         self._most = _UNDER_WAY_TRUSTED
         self._connection.trust()
+
+    def take(self, text: str) -> bool:
+        """Hand a text message to the actor, unless too much of what was asked for is under way."""
+        if self.busy:
+            return False
+        self.begin()
+        self._mailbox.tell(Frame(text))
+        return True
+
+    async def receive(self, message: str | bytes) -> None:
+        """Hand a message to the actor when not too much is under way any more."""
+        if isinstance(message, bytes):
+            self.close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames")
+            return
+        while not self.take(message):
+            await self.caught_up()
 
     def begin(self) -> None:
         """Something the client asked for is under way."""

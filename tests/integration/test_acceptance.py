@@ -40,7 +40,7 @@ def report(what: str, **figures: object) -> None:
 
 def log_of(process: RouterProcess) -> list[dict[str, Any]]:
     """Return what the process has logged so far; every line that is not JSON must be about an unknown variable."""
-    lines = process.log.splitlines()
+    lines = process.log.rpartition("\n")[0].splitlines()  # the last one may be half written
     assert not [line for line in lines if not line.startswith(("{", "postroom: POSTROOM_FULL"))], process.log
     return [json.loads(line) for line in lines if line.startswith("{")]
 
