@@ -118,6 +118,7 @@ async def test_a_long_read_of_messages_is_taken_in_turns() -> None:
     """Others go on in between, and every message comes, in order."""
     text = Frame(Opcode.TEXT, b"x" * 100).serialize(mask=True)
     async with serving() as server, connected(server) as (client, side):
+        side.connection.wire = None  # without one, messages wait to be received
         taken = []
         client.transport.write(text * 5_000)
         async with asyncio.timeout(WAIT_S):
@@ -164,6 +165,7 @@ async def test_a_client_that_was_behind_at_its_ping_is_not_silent_when_it_has_ca
 
 async def test_while_we_do_not_read_a_client_is_not_silent() -> None:
     async with serving() as server, connected(server) as (client, side):
+        side.connection.wire = None  # without one, messages wait to be received
         for number in range(40):
             await client.send(str(number))
         await until(lambda: side.connection.recv_messages.paused)
