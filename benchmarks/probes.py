@@ -24,6 +24,7 @@ from .websocket import connect, exchange
 __all__ = ["Probes", "Seen", "resident_mib"]
 
 _TIMEOUT_S = 15.0
+_FEWEST = 4
 _PAUSE_S = 0.02
 
 
@@ -63,7 +64,8 @@ def probe(probes: Probes) -> Seen:
     def repeat(kind: str, once: Callable[[], object]) -> None:
         waits = seen.waits_ms[kind] = []
         try:
-            while (before := time.monotonic()) < started + probes.seconds:
+            while not waits or time.monotonic() < started + probes.seconds:
+                before = time.monotonic()
                 once()
                 waits.append((time.monotonic() - before) * 1000)
                 time.sleep(_PAUSE_S)
@@ -81,8 +83,8 @@ def probe(probes: Probes) -> Seen:
     ]
     for thread in threads:
         thread.start()
-    while (now := time.monotonic()) < started + probes.seconds:
-        seen.memory.append((now - started, resident_mib(probes.server.pid)))
+    while len(seen.memory) < _FEWEST or time.monotonic() < started + probes.seconds:
+        seen.memory.append((time.monotonic() - started, resident_mib(probes.server.pid)))
         time.sleep(min(0.1, probes.seconds / 10))
     for thread in threads:
         thread.join()

@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 
+from actors.messages import Frame as TextFrame
 from actors.messages import Writable
 from actors.throttle import TokenBucket
 
@@ -284,8 +285,8 @@ async def test_pongs_that_answer_nothing_do_nothing(pongs: Callable[[ClientConne
     async with serving() as server, connected(server) as (client, side):
         await pongs(client)
         await client.send("done")
-        async with asyncio.timeout(WAIT_S):
-            assert await side.connection.recv() == "done"
+        await until(lambda: side.ear.of(TextFrame))
+        assert side.ear.only(TextFrame).text == "done"
         assert side.wire.room > 1 << 60
         side.wire.write(pong(1))
         assert (await received(client))["id"] == 1
