@@ -12,9 +12,10 @@ from .replies import Skipped
 if TYPE_CHECKING:
     from .codec import Codec
 
-__all__ = ["Batch"]
+__all__ = ["ENVELOPE_BYTES", "Batch"]
 
-_ENVELOPE_BYTES = 200  # of an event's frame beside its data
+ENVELOPE_BYTES = 200
+"""Of an event's frame beside its data, about."""
 _NO_GAPS: Mapping[int, str] = MappingProxyType({})
 
 
@@ -45,7 +46,7 @@ class Batch:
     @property
     def size(self) -> int:
         """About how many bytes its frames have."""
-        return sum(len(memoryview(event.draft.data)) + _ENVELOPE_BYTES for event in self.events)
+        return sum(len(memoryview(event.draft.data)) + ENVELOPE_BYTES for event in self.events)
 
     def frames(self, codec: Codec) -> bytes:
         """Return the frames of all events and of the markers between them, ready to be written."""

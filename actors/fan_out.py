@@ -16,7 +16,7 @@ __all__ = ["FanOut"]
 
 _SLICE = 512
 """Subscribers that are served before the loop does I/O: the kernel takes some microseconds for each of them."""
-_SLICE_BYTES = 16 * 1024 * 1024
+_SLICE_BYTES = 2 * 1024 * 1024
 """Bytes for all of them together, about."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .batch import Batch
+from .batch import ENVELOPE_BYTES, Batch
 from .events import Event
 from .replies import Skipped
 from .subscription import Subscription
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Held", "HeldBatch", "marker"]
 
-_OVERHEAD_BYTES = 200  # of an event's frame beside its data
 _MARKER_BYTES = 1  # most become part of another one; not 0, for an outbox that holds one is not empty
 _GRAVITY = ("filtered", "conflated", "expired")
 """Why offsets do not come, the least loss first: a marker over several of them names the greatest."""
@@ -46,7 +45,7 @@ class Held:
         self.event = event
         self.to = to
         self.reason = reason
-        self.size = _MARKER_BYTES if event is None else len(memoryview(event.draft.data)) + _OVERHEAD_BYTES
+        self.size = _MARKER_BYTES if event is None else len(memoryview(event.draft.data)) + ENVELOPE_BYTES
         """About how many bytes it will be on the wire."""
 
     def frames(self, codec: Codec) -> bytes:

@@ -17,13 +17,20 @@ ROLES = ("user", "admin", "service")
 _ROOM_NAME = re.compile(r"(broadcast|system|[a-z][a-z0-9_-]{0,63}:[^\s*>\x00-\x1f\x7f\ud800-\udfff]{1,200})\Z")
 
 
-@lru_cache(maxsize=4096)
+_LONGEST_NAME = 64 + 1 + 200
+
+
 def is_room_name(name: str) -> bool:
     """Tell whether `name` can name a room: `broadcast`, `system` or `word:id`.
 
     `word` is a lower-case word of up to 64 characters; `id` has 1 to 200 characters, none of them white space,
     a control character, `*` or `>` (these two are wildcards in tokens and in a cluster's subjects).
     """
+    return len(name) <= _LONGEST_NAME and _is_room_name(name)
+
+
+@lru_cache(maxsize=4096)
+def _is_room_name(name: str) -> bool:
     return _ROOM_NAME.match(name) is not None
 
 

@@ -25,6 +25,10 @@ from .line import Line
 __all__ = ["Dispatcher", "Exit", "Mailbox", "Target", "Tenant"]
 
 
+_PATIENCE = 4
+"""In how many runs in a row whoever is not finished may be passed over for those who have mail."""
+
+
 class Target(Protocol):
     """Anything that can be told a message: a mailbox, an actor reference, a future that waits for one reply."""
 
@@ -235,6 +239,10 @@ class Dispatcher:
         self._slice_s = slice_s
         self._monotonic = monotonic
         self._ready: deque[Mailbox] = deque()
+        self._passed_over = 0
+        self._unfinished: deque[Mailbox] = deque()
+        """Whose actors go on after I/O: one of them at a time, after everybody else, so that what is asked of others
+        meanwhile waits for one slice of it and not for one at every step of its way."""
         self._woken = False
         self._outside: deque[Callable[[], None]] = deque()
         self._outside_woken = False
@@ -311,21 +319,29 @@ class Dispatcher:
         ready = self._ready
         monotonic = self._monotonic
         deadline = monotonic() + self._slice_s
+        unfinished = len(self._unfinished)  # who is not finished in this run goes on in the next one, after I/O
         try:
             while ready:
-                mailbox = ready.popleft()
-                mailbox._scheduled = False
-                tenant = mailbox._actor
-                if tenant is not None:
-                    if tenant.take_turn():
-                        mailbox._scheduled = True
-                        self.loop.call_soon(self.schedule, mailbox)
-                    elif mailbox._letters:
-                        mailbox._wake()
+                self._give_turn(ready.popleft())
                 if monotonic() >= deadline:
                     break
+            self._passed_over += 1
+            if unfinished and (not ready or self._passed_over >= _PATIENCE):
+                self._passed_over = 0
+                self._give_turn(self._unfinished.popleft())
         finally:  # also when a monitor raises, or nobody would get a turn again
-            if ready:
+            if ready or self._unfinished:
                 self.loop.call_soon(self._run)
             else:
                 self._woken = False
+
+    def _give_turn(self, mailbox: Mailbox) -> None:
+        mailbox._scheduled = False
+        tenant = mailbox._actor
+        if tenant is None:
+            return
+        if tenant.take_turn():
+            mailbox._scheduled = True
+            self._unfinished.append(mailbox)
+        elif mailbox._letters:
+            mailbox._wake()

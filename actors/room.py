@@ -137,6 +137,8 @@ class Room(LoopActor):
         self._audience = Audience(name, mailbox, self._epoch, self._history, ports.ledger.page(name))
         self._newest_at = 0.0
         """When the last event of this batch was handed in."""
+        self._started_at = ports.clock.monotonic()
+        """What was handed in before that waited for the disk or a restart, not for others."""
         self._fresh: list[Event] = []
         self._fresh_bytes = 0
         self._quiet_since = ports.clock.monotonic()
@@ -193,7 +195,8 @@ class Room(LoopActor):
     @handles(Append)
     def _append(self, message: Append) -> None:
         draft = message.draft
-        self._newest_at = message.at
+        if message.at:
+            self._newest_at = message.at
         if message.named:
             first = self._offset_of(draft.id)
             if first is not None:
@@ -303,7 +306,7 @@ class Room(LoopActor):
         """Hand the events of this turn to everyone at once; where that is many, a slice at a time."""
         if self._newest_at:
             now = self._ports.clock.monotonic()
-            self._ports.pressure.waited(now - self._newest_at, now)
+            self._ports.pressure.waited(now - max(self._newest_at, self._started_at), now)
             self._newest_at = 0.0
         if self._fresh:
             self._fan_out()

@@ -1,4 +1,7 @@
-"""Subscription: one connection in one room, and how far it has got. It outlives both actors; a field has one writer."""
+"""Subscription: one connection in one room, and how far it has got. It outlives both actors.
+
+A field has one writer at a time; for the position that is the room while the connection's line is open.
+"""
 
 from __future__ import annotations
 

@@ -32,8 +32,6 @@ _MOST_EVENTS = 1000
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _MOST_BYTES_READ: Final = 64 * 1024 * 1024
 _BODY_S = 10.0
-_LEAST_EVENT_BYTES: Final = 128
-"""A body that is being read counts as so many events as may be in it."""
 _MOST_WAITING: Final = 512
 _WAIT_S: Final = 1.0
 _MOST_UNDER_WAY: Final = 20_000
@@ -123,7 +121,7 @@ class Api:
         self._under_way = 0
         self._reading = 0
         self._waiting: dict[asyncio.Future[None], int] = {}
-        """Bodies that are not read yet, in their order, with their sizes."""
+        """Requests that wait for their turn, in their order, with how many events they bring."""
         self._started = time.monotonic()
         self._decoder = msgspec.json.Decoder(PublishBody)
         self._runner: web.AppRunner | None = None
@@ -162,16 +160,22 @@ class Api:
 
     async def _publish(self, request: web.Request) -> web.Response:
         await self._authorize(request)
-        items, single = _items(await self._read(request))
         results: dict[int, list[Receipt | Refusal]] = {}
         events: list[tuple[int, PublishBody]] = []
-        for number, item in enumerate(items):
-            try:
-                events.append((number, self._event(item)))
-            except Refusal as refusal:
-                results[number] = [refusal]
+        size = self._make_room(request)
+        try:
+            items, single = _items(await self._read(request))
+            for number, item in enumerate(items):
+                try:
+                    events.append((number, self._event(item)))
+                except Refusal as refusal:
+                    results[number] = [refusal]
+            targets = _targets(events)
+            await self._admit(len(targets))
+        finally:
+            self._reading -= size
         for number, result in zip(
-            (number for number, event in events for _ in event.all_rooms), await self._ask(events), strict=True
+            (number for number, event in events for _ in event.all_rooms), await self._ask(targets), strict=True
         ):
             results.setdefault(number, []).append(result)
         flat = [result for number in range(len(items)) for result in results[number]]
@@ -182,42 +186,18 @@ class Api:
             raise refusals[0]
         return _json(200, {"results": [_result(result) for result in flat]})
 
-    async def _admit(self, size: int) -> None:
-        """Let a body be read, when what is under way leaves room for it: until then it waits in its socket.
-
-        Who waits offers nothing meanwhile, which costs less than to refuse it over and over.
-        """
-        if len(self._waiting) >= _MOST_WAITING or self._reading + size > _MOST_BYTES_READ:
-            raise Refusal(ErrorCode.BUSY, "too many requests wait or are being read; send this one again in a while")
-        if self._full or self._waiting:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting[turn] = size
-            self._pressure.felt = True
-            await asyncio.wait((turn,), timeout=_WAIT_S)
-            if not turn.done():
-                del self._waiting[turn]
-                raise Refusal(ErrorCode.BUSY, "more events come in than can be handled; send these again in a while")
-        else:
-            self._reading += size
-
-    @property
-    def _full(self) -> bool:
-        return self._under_way + self._reading // _LEAST_EVENT_BYTES >= self._pressure.half
-
-    def _let_in(self) -> None:
-        """Give those who wait their turns, first come first served."""
-        self._pressure.felt = self._pressure.felt or bool(self._waiting)
-        while self._waiting and not self._full:
-            turn = next(iter(self._waiting))
-            self._reading += self._waiting.pop(turn)
-            turn.set_result(None)
-
-    async def _read(self, request: web.Request) -> bytes:
-        """Read a body, within a time and within the bytes that all bodies together may take."""
+    def _make_room(self, request: web.Request) -> int:
+        """Count a body among those that are held, with its largest size; return that."""
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise web.HTTPUnsupportedMediaType(reason="send the body as it is: content encodings are not taken")
         size = min(request.content_length or _MOST_BYTES, _MOST_BYTES)
-        await self._admit(size)
+        if self._reading + size > _MOST_BYTES_READ:
+            raise Refusal(ErrorCode.BUSY, "too many bodies are being read; send this one again in a while")
+        self._reading += size
+        return size
+
+    async def _read(self, request: web.Request) -> bytes:
+        """Read a body, within a time."""
         try:
             async with asyncio.timeout(_BODY_S):
                 return await request.read()
@@ -226,9 +206,41 @@ class Api:
         except web.HTTPRequestEntityTooLarge:
             message = f"the body is over {_MOST_BYTES} bytes; send fewer events at once"
             raise Refusal(ErrorCode.TOO_LARGE, message) from None
-        finally:
-            self._reading -= size
-            self._let_in()
+
+    async def _admit(self, count: int) -> None:
+        """Count events as under way as soon as there is room for them; wait for that, but not long.
+
+        Who waits offers nothing meanwhile, which costs less than to refuse it over and over.
+        """
+        if not (self._full or self._waiting):
+            self._under_way += count
+            return
+        if len(self._waiting) >= _MOST_WAITING:
+            raise Refusal(ErrorCode.BUSY, "too many requests wait; send this one again in a while")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = count
+        self._pressure.felt = True
+        try:
+            await asyncio.wait((turn,), timeout=_WAIT_S)
+        except BaseException:
+            if self._waiting.pop(turn, None) is None:
+                self._settle(count)
+            raise
+        if self._waiting.pop(turn, None) is not None:
+            raise Refusal(ErrorCode.BUSY, "more events come in than can be handled; send these again in a while")
+
+    @property
+    def _full(self) -> bool:
+        return self._under_way >= self._pressure.half
+
+    def _settle(self, count: int) -> None:
+        """Count events as dealt with, and give those who wait their turns, first come first served."""
+        self._under_way -= count
+        self._pressure.felt = self._pressure.felt or bool(self._waiting)
+        while self._waiting and not self._full:
+            turn = next(iter(self._waiting))
+            self._under_way += self._waiting.pop(turn)
+            turn.set_result(None)
 
     async def _authorize(self, request: web.Request) -> None:
         """Let services and operators in (docs/reference/http.md): either role may publish here, to every room."""
@@ -256,40 +268,42 @@ class Api:
             raise Refusal(ErrorCode.TOO_LARGE, f"an event may have {self._message_bytes} bytes")
         return event
 
-    async def _ask(self, events: list[tuple[int, PublishBody]]) -> tuple[Receipt | Refusal, ...]:
-        """Publish in order, wait for every commit."""
-        targets = [(event, room) for _, event in events for room in event.all_rooms]
-        if not targets:
-            return ()
-        if len(targets) > _MOST_UNDER_WAY:
-            raise Refusal(
-                ErrorCode.TOO_LARGE,
-                f"{len(targets)} events to publish, rooms counted; send up to {_MOST_UNDER_WAY} at once",
-            )
-        done: LoopFuture[tuple[Receipt | Refusal, ...]] = LoopFuture()
-        answers = Answers(len(targets), done.set)
-        now = time.monotonic()
-        for place, (event, room) in enumerate(targets):
-            self._source.tell(
-                Publish(
-                    rooms=(room,),
-                    kind=event.kind,
-                    data=event.data,
-                    event_id=event.event_id,
-                    key=event.key,
-                    delivery=event.delivery,
-                    ack=event.ack,
-                    reply_to=answers,
-                    tag=place,
-                    at=now,
-                )
-            )
-        self._under_way += len(targets)
+    async def _ask(self, targets: list[tuple[PublishBody, str]]) -> tuple[Receipt | Refusal, ...]:
+        """Publish in order what was admitted, wait for every commit."""
         try:
+            if not targets:
+                return ()
+            done: LoopFuture[tuple[Receipt | Refusal, ...]] = LoopFuture()
+            answers = Answers(len(targets), done.set)
+            now = time.monotonic()
+            for place, (event, room) in enumerate(targets):
+                self._source.tell(
+                    Publish(
+                        rooms=(room,),
+                        kind=event.kind,
+                        data=event.data,
+                        event_id=event.event_id,
+                        key=event.key,
+                        delivery=event.delivery,
+                        ack=event.ack,
+                        reply_to=answers,
+                        tag=place,
+                        at=now,
+                    )
+                )
             return await done
         finally:
-            self._under_way -= len(targets)
-            self._let_in()
+            self._settle(len(targets))
+
+
+def _targets(events: list[tuple[int, PublishBody]]) -> list[tuple[PublishBody, str]]:
+    targets = [(event, room) for _, event in events for room in event.all_rooms]
+    if len(targets) > _MOST_UNDER_WAY:
+        raise Refusal(
+            ErrorCode.TOO_LARGE,
+            f"{len(targets)} events to publish, rooms counted; send up to {_MOST_UNDER_WAY} at once",
+        )
+    return targets
 
 
 def _items(body: bytes) -> tuple[list[msgspec.Raw], bool]:

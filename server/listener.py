@@ -1,6 +1,6 @@
-"""Listener: the WebSocket server. Sockets in, a Connection actor and its handler for each out.
+"""Listener: the WebSocket server. Sockets in, a Connection actor for each out.
 
-The handler outlives the actor: it reads into the mailbox of whichever Connection serves the wire now.
+The handler outlives the actor, and with it wire and mailbox: what comes in is whichever Connection's lives there now.
 """
 
 from __future__ import annotations

@@ -228,10 +228,13 @@ class Pace:
         self._plan(written, now)
 
     def hear(self, written: int, now: float) -> None:
-        """Go on when the client is read again: who is not slow is taken to have read everything."""
+        """Go on when the client is read again: who is not slow is taken to have read everything, who is slow has its
+        time from now on."""
         self._deaf = False
-        self._excused = self._number
-        if not self._rate:
+        if self._rate:
+            self._asked = [(number, before, now) for number, before, _ in self._asked]
+        else:
+            self._excused = self._number
             self._read = written
         self._plan(written, now)
 

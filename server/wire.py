@@ -1,4 +1,4 @@
-"""The only place that writes to a client's socket: whole frames in, bytes out, and guards against who does not read.
+"""A client's socket, and its `Line`: whole frames in, bytes out, and guards against who does not read.
 
 The guards are needed because the library's keepalive waits for the write buffer before it counts: it never finds a
 client that stopped reading, and answers a flood of pings into memory.
@@ -105,11 +105,15 @@ class GuardedConnection(MeasuredConnection):
         super().data_received(data)
 
     def piece_taken(self) -> None:
-        """Refuse to pile up answers to control frames; send nothing behind a close frame."""
-        if self.wire is not None and self.protocol.state is not OPEN:
-            self.wire.open = False
+        """Refuse to pile up answers to control frames."""
         if self.paused and self.transport.get_write_buffer_size() > self._paused_at + self.buffer_limit:
             self.cut()
+
+    def send_data(self) -> None:
+        """Send what the library has to say; behind a close frame or the end of the stream nobody sends by the line."""
+        if self.wire is not None and self.protocol.state is not OPEN:
+            self.wire.open = False
+        super().send_data()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is written to."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from actors import identity
 from actors.identity import ANONYMOUS, ROLES, Identity, is_room_name
 
 USERS = ("ann", "bob")
@@ -180,3 +181,12 @@ def test_a_room_name_holds_no_white_space_wildcard_or_control_character(name: st
     if is_room_name(name):
         assert name.encode()
         assert not any(character.isspace() or character in "*>" or ord(character) < 32 for character in name)
+
+
+def test_a_name_that_is_too_long_is_not_remembered() -> None:
+    """Names are looked at before anybody says hello: nobody may have 4,096 of 64 KiB kept."""
+    before = identity._is_room_name.cache_info().currsize
+    assert not is_room_name("doc:" + "x" * 60_000)
+    assert identity._is_room_name.cache_info().currsize == before
+    assert is_room_name("a" * 64 + ":" + "x" * 200)
+    assert not is_room_name("a" * 64 + ":" + "x" * 201)

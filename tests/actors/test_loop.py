@@ -1081,3 +1081,48 @@ async def test_actor_stopped_cannot_be_cleared() -> None:
     with pytest.raises(RuntimeError):
         ref.actor_stopped.clear()
     await stop(ref)
+
+
+async def test_an_actor_that_is_not_finished_goes_on_after_io_and_after_everybody_else() -> None:
+    """And before its next message: what it began is whole by then."""
+    page: list[str] = []
+    dispatcher = Dispatcher.current()
+
+    class Long(LoopActor):
+        left = 0
+
+        def on_receive(self, message: Any) -> None:
+            page.append(f"long {message}")
+            self.left = 3
+
+        def on_batch_end(self) -> bool:
+            if self.left:
+                self.left -= 1
+                page.append(f"slice {3 - self.left}")
+                asyncio.get_running_loop().call_soon(page.append, "io")
+            return self.left > 0
+
+    class Short(LoopActor):
+        def on_receive(self, message: Any) -> None:
+            page.append(f"short {message}")
+            if message < 3:
+                self.actor_ref.tell(message + 1)
+
+    long, short = Long.start(mailbox=Mailbox(dispatcher)), Short.start(mailbox=Mailbox(dispatcher))
+    long.tell("a")
+    short.tell(1)
+    long.tell("b")
+    while "slice 3" not in page:
+        await asyncio.sleep(0)
+    await long.stop(block=False)
+    await short.stop(block=False)
+    assert [each for each in page if each.startswith(("long", "slice"))] == [
+        "long a",
+        "long b",
+        "slice 1",
+        "slice 2",
+        "slice 3",
+    ]
+    assert page.index("short 3") < page.index("slice 2")
+    assert "io" in page[page.index("slice 1") : page.index("slice 2")]
+    assert "io" in page[page.index("slice 2") : page.index("slice 3")]

@@ -64,3 +64,21 @@ async def test_more_requests_than_can_be_handled_are_refused_and_tell_when_to_co
             await asyncio.gather(*posting)
         assert set(outcomes) == {200, 503}
         assert (await other.subscribe("doc:1"))["offset"] == outcomes[200] * len(batch)
+
+
+async def test_a_body_that_does_not_come_holds_up_nobody_else(start_router: Start) -> None:
+    process = start_router("--dev")
+    port = int(process.api_url.rpartition(":")[2])
+    dawdlers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+    try:
+        for _, writer in dawdlers:
+            writer.write(b"POST /v1/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n[")
+            await writer.drain()
+        event = {"room": "doc:1", "kind": "app.step", "data": {}}
+        async with aiohttp.ClientSession() as session, asyncio.timeout(WAIT_S):
+            for _ in range(10):
+                async with session.post(f"{process.api_url}/v1/publish", json=event) as response:
+                    assert response.status == 200
+    finally:
+        for _, writer in dawdlers:
+            writer.close()

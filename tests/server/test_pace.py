@@ -344,3 +344,25 @@ def test_a_client_that_stops_answering_is_pinged_a_bounded_number_of_times() -> 
     for _ in range(1000):
         reader.write(10 * KIB)
     assert reader.pings - pings <= 16
+
+
+def test_a_slow_client_that_was_not_read_has_its_time_from_when_it_is_read_again() -> None:
+    """One that has gone meanwhile is found out: nothing else would look for it while its rooms are quiet."""
+    pace, written = Pace(), FIRST_PING
+    pace.wrote(written, 0.0)
+    pace.answered(pace.ask(written, 0.0), written, 0.01)
+    while not pace.slow:
+        written += 4096
+        payload = pace.ask(written, 1.0)
+        pace.look(written, 1.3)
+        pace.look(written, 1.4)
+        pace.answered(payload, written, 3.0)
+    pace.ask(written, 4.0)
+    pace.excuse(written, 4.1)
+    assert pace.limit == UNLIMITED
+    pace.hear(written, 9.0)
+    pace.look(written, 9.1)
+    assert not pace.late
+    pace.look(written, pace.due)
+    pace.look(written, pace.due)
+    assert pace.late

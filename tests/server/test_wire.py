@@ -191,3 +191,17 @@ async def test_nobody_waits_for_a_socket_that_is_gone() -> None:
         client.transport.abort()
         await asyncio.wait_for(waiting, WAIT_S)
         assert not side.wire.busy
+
+
+@pytest.mark.parametrize("end", ["bad utf-8", "end of the stream"])
+async def test_behind_what_ends_the_stream_nobody_sends_by_the_line(end: str) -> None:
+    async with serving() as server, connected(server) as (client, side):
+        side.wire.open_line()
+        assert side.wire.open
+        if end == "bad utf-8":
+            client.transport.write(Frame(Opcode.TEXT, b"\xff\xfe").serialize(mask=True))
+        else:
+            client.transport.write_eof()
+        await until(lambda: not side.wire.open)
+        side.wire.open_line()
+        assert not side.wire.open
