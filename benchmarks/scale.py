@@ -15,6 +15,9 @@ __all__ = ["SCALE", "measure"]
 _EVENTS_PER_S = 100
 """To the few."""
 _SAMPLE_EVERY = 50
+_ACQUAINTANCE = 50
+"""Events before anything counts: a router that finds out how fast a client reads does so at its beginning, and among
+ten thousand that would be most of a short measurement."""
 
 
 def measure(request: Request) -> Figures:
@@ -29,6 +32,9 @@ def measure(request: Request) -> Figures:
     dialect = DIALECTS[request.dialect]
     room = f"session:bench-{request.load}"
     with Audience(request.server.port, dialect, [room], size=size, sample_every=_SAMPLE_EVERY) as audience:
+        for _ in range(_ACQUAINTANCE):
+            audience.publish(1)
+            audience.settle()
         return drive(request, audience, steadily(_rate(request.load, request.settings)))
 
 
