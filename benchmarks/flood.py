@@ -6,6 +6,7 @@ In: a server, rooms, and how much may be under way or is due. Out: how many even
 import contextlib
 import re
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from . import native
@@ -31,7 +32,7 @@ _BUSY = b'"code":"busy"'
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
-class Publisher:
+class Publisher(ABC):
     """One connection that publishes.
 
     Args:
@@ -86,11 +87,13 @@ class Publisher:
             raise Invalid(f"the server closed a publisher: {self._rest[-200:]!r}")
         self._take(read)
 
+    @abstractmethod
     def _pack(self, events: list[tuple[bytes, bytes]]) -> bytes:
-        raise NotImplementedError
+        """Return a batch of (room, data) as it is sent."""
 
+    @abstractmethod
     def _take(self, read: bytes) -> None:
-        raise NotImplementedError
+        """Count what an answer says."""
 
 
 class WebSocketPublisher(Publisher):

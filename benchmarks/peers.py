@@ -75,17 +75,14 @@ def _postroom() -> str:
     return str(beside) if beside.exists() else shutil.which("postroom") or ""
 
 
-def _router(
-    name: str, title: str, journal: str | None, compression: str = "", settings: Mapping[str, str] | None = None
-) -> Peer:
+def _router(name: str, title: str, journal: str | None, settings: Mapping[str, str] | None = None) -> Peer:
     where = ["--journal", journal or "memory"]
-    environment = ["env", f"POSTROOM_COMPRESSION={compression}"] if compression else []
     return Peer(
         name=name,
         title=title,
         dialect="postroom",
         command=lambda port, api_port: (
-            [*environment, _postroom(), "serve", "--dev", *where, "--port", str(port), "--api-port", str(api_port)]
+            [_postroom(), "serve", "--dev", *where, "--port", str(port), "--api-port", str(api_port)]
         ),
         health="/healthz",
         unavailable=lambda: None if _postroom() else "the command `postroom` is not installed",
@@ -149,7 +146,7 @@ PEERS = (
     ),
     _actors("loop", "LoopActor", "uvloop"),
     _actors("thread", "pykka.ThreadingActor"),
-    _router("deflate", "Postroom, deflate", None, "postroom.v1"),
+    _router("deflate", "Postroom, deflate", None, {"POSTROOM_COMPRESSION": "postroom.v1"}),
     _broadcast("broadcast-deflate", "broadcast, deflate", "deflate"),
     *(
         _remembering(events, journal, file)
