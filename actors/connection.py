@@ -5,6 +5,7 @@ What it works on (wire, outbox, cursors) outlives it, in the ledger: when it fai
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -100,22 +101,28 @@ class Connection(LoopActor):
             if isinstance(command, commands.Hello) and not self._state.welcomed:
                 self._state.hello = self._state.identity = None
                 self._obey_waiting()
-            self._send_error(command.id, _failed())
+            self._say_failed(command)
             self._settle(command)
 
-    def _failed_commands(self, message: Any) -> list[commands.Command]:
+    def _say_failed(self, command: commands.Command) -> None:
+        """Answer a command on which an actor failed, unless that was after the answer."""
+        if command.id is None or command.id != self._state.answered:
+            self._send_error(command.id, _failed())
+
+    def _failed_commands(self, message: Any) -> Sequence[commands.Command]:
+        state = self._state
         if isinstance(message, Frame):
-            try:
-                under_way = self._state.publishing.values()  # these were told on, and get their answers from there
-                return [command for command in self._codec.decode(message.text) if command not in under_way]
-            except Exception:  # the very decoding may be what failed
-                return [commands.Ping()]
+            obeying, state.obeying = state.obeying, ()
+            return [commands.Ping()] if obeying is None else obeying
         if isinstance(message, Authenticated):
             return [message.command]
         if isinstance(message, Joined) and isinstance(message.tag, commands.Subscribe):
-            if self._state.subscriptions.get(message.subscription.room) is message.subscription:
-                return []  # it was answered; what failed was the delivery of old events
-            message.subscription.room_mailbox.tell(Detach(self._state.id))
+            room, id = message.subscription.room, message.tag.id
+            if state.subscriptions.get(room) is message.subscription:
+                if id is None or id == state.answered:
+                    return []  # what failed was the delivery of old events
+                del state.subscriptions[room]
+            message.subscription.room_mailbox.tell(Detach(state.id))
             return [message.tag]
         if isinstance(message, replies.State | replies.History | replies.Presence):
             return [commands.Ping(id=message.id)]
@@ -172,16 +179,23 @@ class Connection(LoopActor):
 
     @handles(Frame)
     def _frame(self, message: Frame) -> None:
+        state = self._state
+        state.obeying = None
         try:
-            for command in () if self._state.closed else self._codec.decode(message.text):
+            said = () if state.closed else self._codec.decode(message.text)
+            for place, command in enumerate(said):
+                state.obeying = said[place:]
                 self._obey(command)
+            state.obeying = ()
         except BadMessage as refusal:
+            state.obeying = ()
             self._bad(refusal.id, refusal)
         finally:
             self._wire.done()
 
     def _obey(self, command: commands.Command) -> None:
         identity = self._state.identity
+        self._state.answered = None
         if isinstance(command, commands.Hello):
             self._hello(command)
             return
@@ -288,7 +302,7 @@ class Connection(LoopActor):
             try:
                 self._obey(command)
             except BaseException:  # the message that failed is another one: the successor could not tell
-                self._send_error(command.id, _failed())
+                self._say_failed(command)
                 raise
 
     def _greet(self, hello: commands.Hello, identity: Identity) -> None:
@@ -310,8 +324,9 @@ class Connection(LoopActor):
             self._send(replies.Revoked(room=room, reason=refusal.code))
         for joined in greeting.joined.values():
             self._streams.begin(joined)
-        for room in greeting.behind:
-            self._streams.catch_up(room)
+        for room in greeting.joined:
+            if room in greeting.behind:
+                self._streams.catch_up(room)
         self._obey_waiting()
         self._deadlines.token(state.identity)
         log.info(
@@ -370,12 +385,13 @@ class Connection(LoopActor):
             subscription.room_mailbox.tell(Detach(state.id))  # a refresh with fewer rights came between
             self._send_error(tag.id, Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {room}"))
             return
-        self._send(replies.Subscribed(id=tag.id, room=room, **msgspec.structs.asdict(where)))
-        if state.closed:  # before, or because this answer was one too many
+        if state.closed:
             subscription.room_mailbox.tell(Detach(state.id))
             return
         state.subscriptions[room] = subscription
-        self._streams.begin(message)
+        self._send(replies.Subscribed(id=tag.id, room=room, **msgspec.structs.asdict(where)))
+        if not state.closed:  # this answer may have been one too many
+            self._streams.begin(message)
 
     @handles(Published)
     def _published(self, message: Published) -> None:
@@ -416,6 +432,7 @@ class Connection(LoopActor):
             return
         outbox, wire = self._outbox, self._wire
         outbox.push(self._codec.encode(reply))
+        self._state.answered = reply.id
         # At once, not at the batch's end: answers may be large, and what a client asks for it must also read.
         if outbox.over(wire.buffered):
             if not wire.paused:

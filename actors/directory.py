@@ -56,6 +56,8 @@ class RoomDirectory:
         self._clock = clock
         self._ports = RoomPorts(log=log, ledger=ledger, clock=clock, directory=self, limits=limits, pressure=pressure)
         self._rooms: dict[str, Mailbox] = {}
+        self._openings: dict[str, object] = {}
+        """What was last asked of the log for a room that is being opened: an answer to what was asked before is old."""
         self._sweep_every_s = max(0.05, min(limits.idle_s, limits.history_s) / 2)
         self._sweeping = False
         self._unavailable = 0
@@ -92,9 +94,13 @@ class RoomDirectory:
             self.room(name)
 
     def _start(self, name: str, mailbox: Mailbox) -> None:
-        self._log.open(name, partial(self._opened, name, mailbox))
+        opening = self._openings[name] = object()
+        self._log.open(name, partial(self._opened, name, mailbox, opening))
 
-    def _opened(self, name: str, mailbox: Mailbox, record: RoomRecord | LogUnavailable) -> None:
+    def _opened(self, name: str, mailbox: Mailbox, opening: object, record: RoomRecord | LogUnavailable) -> None:
+        if self._openings.get(name) is not opening:
+            return
+        del self._openings[name]
         if mailbox.closed or mailbox.occupied:
             return
         if isinstance(record, LogUnavailable):

@@ -12,9 +12,12 @@ from .mailbox import Mailbox
 from .subscription import Subscription
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .codec import Wire
     from .commands import Ack, Command, Hello, Publish
     from .outbox import Outbox
+    from .replies import CommandId
 
 __all__ = ["ConnectionState", "Ledger"]
 
@@ -23,6 +26,7 @@ class ConnectionState:
     """What one client's connection is, whichever actor serves it."""
 
     __slots__ = (
+        "answered",
         "client",
         "closed",
         "draining",
@@ -30,6 +34,7 @@ class ConnectionState:
         "id",
         "identity",
         "mailbox",
+        "obeying",
         "offered_token",
         "outbox",
         "pending",
@@ -51,6 +56,10 @@ class ConnectionState:
         """None until `hello` was accepted."""
         self.hello: Hello | None = None
         """The hello that is being answered; None before and after."""
+        self.obeying: Sequence[Command] | None = ()
+        """What of the last frame has not been dealt with or passed on; None: it was not even read."""
+        self.answered: CommandId = None
+        """The command that was answered last, while the last frame is the one that it came in."""
         self.waiting: list[Command] = []
         """Commands that came after the hello and before its answer."""
         self.welcomed = False

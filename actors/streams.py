@@ -93,8 +93,9 @@ class Streams:
     def go_on(self) -> None:
         """Ask for the next old events of every room that has some; call it when the client has taken the last ones."""
         if self._behind and self._state.welcomed:
-            for room in self._behind & self._subscriptions.keys():  # a closing connection has left them all
-                self._reattach(self._subscriptions[room])
+            for room, subscription in self._subscriptions.items():  # none: a closing connection has left them all
+                if room in self._behind:
+                    self._reattach(subscription)
             self._behind.clear()
 
     def leave(self, room: str) -> bool:

@@ -155,7 +155,7 @@ class Believer:
             self._join(message["room"], self.asked.pop(message["id"]), message, None)
         elif kind == "error":
             self.asked.pop(message.get("id"), None)
-        elif kind in ("unsubscribed", "revoked"):
+        elif kind == "unsubscribed" or (kind == "revoked" and message["room"] in self.rooms):
             self.over.append((message["room"], self.rooms.pop(message["room"])))
         elif kind == "event":
             self.rooms[message["room"]].take(message)

@@ -66,13 +66,23 @@ class FakeClock:
         """Let time pass: call what is due, in order, and let the actors work after each call."""
         end_s = self._now_s + seconds
         await settled()
-        while self._timers and self._timers[0][0] <= end_s:
+        while self.fire_next(end_s):
+            await settled()
+
+    def fire_next(self, until_s: float) -> bool:
+        """Let time pass to the next timer and call it; without one by `until_s`, to then. Return whether there was."""
+        while self._timers and self._timers[0][0] <= until_s:
             due_s, _, timer = heapq.heappop(self._timers)
             self._now_s = max(self._now_s, due_s)
             if not timer.cancelled:
                 timer.callback()
-                await settled()
-        self._now_s = end_s
+                return True
+        self._now_s = max(self._now_s, until_s)
+        return False
+
+    def forget_timers(self) -> None:
+        """Call nobody any more who waits now: they died with their process."""
+        self._timers.clear()
 
 
 async def settled() -> None:

@@ -18,13 +18,15 @@ Step = Callable[[], None]
 class _Keeper:
     """Stands between the log and the room: what is committed is written down for the test, then told."""
 
-    def __init__(self, to: Target, committed: dict[int, Event]) -> None:
+    def __init__(self, to: Target, committed: dict[int, Event], silent: Callable[[], bool]) -> None:
         self._to = to
         self._committed = committed
+        self._silent = silent
 
     def tell(self, message: Committed) -> None:
         self._committed[message.event.offset] = message.event
-        self._to.tell(message)
+        if not self._silent():
+            self._to.tell(message)
 
 
 class LateLog:
@@ -44,7 +46,10 @@ class LateLog:
         self._steps: list[tuple[Step, Step]] = []
         """What each call does, and what it does when the commit fails."""
         self._opened: set[str] = set()
-        self._watched: set[str] = set()
+        self._silent = False
+        """Whether nobody is told of what is carried out."""
+        self._watched: dict[str, None] = {}
+        """In the order in which they came to be."""
 
     # --- what the test does
 
@@ -74,27 +79,37 @@ class LateLog:
         for _, refuse in steps:
             refuse()
 
-    def lose(self) -> None:
-        """Forget all that wait, as the end of the process does: nobody is told."""
-        self._steps = []
+    def lose(self, written: int = 0) -> None:
+        """Forget all that wait, as the end of the process does; the first `written` were carried out, and nobody knows.
+
+        So a transaction that reached the disk looks from which nobody has come back.
+        """
+        steps, self._steps = self._steps[:written], []
+        self._silent = True
+        for do, _ in steps:
+            do()
+        self._silent = False
 
     # --- the log
 
     def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
         self._opened.add(room)
-        self._take(lambda: self._inner.open(room, ready))
+        self._take(lambda: None if self._silent else self._inner.open(room, ready))
 
     def append(self, room: str, append: Append, to: Target) -> None:
         if room not in self._opened:
             raise PostroomError(f"{room} is not open")
-        keeper = _Keeper(to, self.committed.setdefault(room, {}))
+        keeper = _Keeper(to, self.committed.setdefault(room, {}), lambda: self._silent)
         refusal = Refusal(ErrorCode.JOURNAL_UNAVAILABLE, "the disk is full")
         if append.draft.ack:
-            self._watched.add(room)
+            self._watched[room] = None
         self._take(lambda: self._inner.append(room, append, keeper), lambda: to.tell(AppendFailed(append, refusal)))
 
     def snapshot(self, room: str, offset: int, state: bytes, *, watched: bool) -> None:
-        (self._watched.add if watched else self._watched.discard)(room)
+        if watched:
+            self._watched[room] = None
+        else:
+            self._watched.pop(room, None)
         self._take(lambda: self._inner.snapshot(room, offset, state, watched=watched), _nothing)
 
     def trim(self, room: str, before: int, *, lost: int, keep: Collection[int], ids_since_ms: int) -> None:
@@ -112,7 +127,7 @@ class LateLog:
         return room in self._opened or self._inner.known(room)
 
     def watched(self) -> Collection[str]:
-        return self._watched
+        return self._watched.keys()
 
     def _take(self, do: Step, refuse: Step | None = None) -> None:
         if self.late or self._steps:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pykka
@@ -18,7 +17,6 @@ from hypothesis import strategies as st
 from actors import commands, replies
 from actors.batch import Batch
 from actors.connection import Connection
-from actors.events import Event, decode_data
 from actors.loop import LoopActor
 from actors.messages import (
     Acknowledge,
@@ -40,8 +38,8 @@ from actors.messages import (
 )
 from actors.room import Room
 
-from .believer import Stream, fold, no_state
 from .house import Ear
+from .judge import Judge
 from .world import ADMIN, ESCALATE_S, PEERS, PUBLISHED, ROOMS, Plan, World
 
 CRASHES: Sequence[tuple[type[LoopActor], type, bool]] = [
@@ -70,14 +68,6 @@ class Judged(World):
         await self.check()
         await self.stop()
 
-    def state_in_log(self, room: str, offset: int | None = None) -> dict[str, Any]:
-        """Fold what was committed, up to an offset."""
-        state = no_state()
-        for each, event in sorted(self.log.committed.get(room, {}).items()):
-            if offset is None or each <= offset:
-                fold(state, on_the_wire(event))
-        return state
-
     async def come_to_rest(self) -> None:
         """Let everything that was begun come to its end, with every client connected and reading."""
         await self.be_late(False)
@@ -93,130 +83,20 @@ class Judged(World):
         await self.advance(ESCALATE_S + 10.0)
 
     async def check(self) -> None:
+        judge = Judge(self.log)
         for room in {*ROOMS, *self.log.committed}:
             ear = Ear()
             self.hall.house.directory.room(room).tell(Query(commands.State(room=room), ADMIN, ear))
             await self.settle()
-            answer = ear.only(replies.State)
-            top = max(self.log.committed.get(room) or (0,))
-            assert answer.offset == top
-            self.check_state(room, answer.offset, answer.state)
-            for believer in self.believers:
-                stream = believer.rooms.get(room)
-                if stream is not None:
-                    self.check_position(room, stream, top)
-                    self.check_fold(room, stream, answer.state)
+            judge.check_room(ear.only(replies.State), self.believers)
         for believer in self.believers:
-            assert not believer.asked, "a subscription was not answered"
-            for room, offset, state in believer.states:
-                self.check_state(room, offset, state)
-            for room, stream in [*believer.rooms.items(), *believer.over]:
-                self.check_coverage(room, stream)
-        self.check_receipts()
-        self.check_escalations()
-
-    def check_state(self, room: str, offset: int, state: dict[str, Any]) -> None:
-        assert comparable(state) == comparable(self.state_in_log(room, offset)), f"{room} at {offset}"
-
-    def check_position(self, room: str, stream: Stream, top: int) -> None:
-        """Everyone is at the top, but for what a filter keeps back."""
-        position = stream.state_offset if stream.position is None else stream.position
-        if stream.kinds is None:
-            assert position == top
-        committed = self.log.committed.get(room, {})
-        late = [committed[offset].draft.kind for offset in range(position + 1, top + 1)]
-        assert not set(late) & set(stream.kinds or ())
-
-    def check_fold(self, room: str, stream: Stream, state: dict[str, Any]) -> None:
-        since = [each for each in stream.skipped if each[1] > stream.state_offset]
-        if stream.state is None or stream.kinds is not None or any(self._lost(room, each) for each in since):
-            return
-        theirs, own = comparable(state), comparable(stream.state)
-        if since:
-            theirs.pop("counts"), own.pop("counts")
-        assert own == theirs
-
-    def _lost(self, room: str, skipped: tuple[int, int, str]) -> bool:
-        """Return whether something that counts for the state was skipped, beyond what gave way to a newer value."""
-        first, last, reason = skipped
-        if reason == "conflated":
-            return False
-        return any(self.log.committed[room][each].draft.delivery != "ephemeral" for each in range(first, last + 1))
-
-    def check_coverage(self, room: str, stream: Stream) -> None:
-        """Everything between the first position and the last one came, or did not for a reason that holds."""
-        if stream.begin is None or stream.position is None:
-            return
-        committed = self.log.committed.get(room, {})
-        for offset in range(stream.begin + 1, stream.position + 1):
-            event, got = committed[offset], stream.events.get(offset)
-            if got is not None:
-                assert got.items() >= on_the_wire(event).items()
-                assert stream.kinds is None or event.draft.kind in stream.kinds
-                continue
-            (reason,) = [reason for first, last, reason in stream.skipped if first <= offset <= last]
-            if event.draft.delivery == "ephemeral":
-                continue
-            if stream.kinds is not None and event.draft.kind not in stream.kinds:
-                continue
-            assert reason != "filtered", event
-            if offset <= self.log.lost.get(room, 0):
-                continue
-            assert event.draft.delivery == "latest", f"{event} was kept from a subscriber as {reason}"
-            assert self._gave_way(committed, event, stream.kinds), f"{event} gave way to nothing"
-
-    def _gave_way(self, committed: dict[int, Event], event: Event, kinds: list[str] | None) -> bool:
-        for offset in range(event.offset + 1, max(committed) + 1):
-            newer = committed[offset].draft
-            if newer.kind == "session" and (kinds is None or "session" in kinds):
-                return False
-            if (newer.kind, newer.key, newer.delivery) == (event.draft.kind, event.draft.key, "latest"):
-                return True
-        return False
-
-    def check_receipts(self) -> None:
+            judge.check_believer(believer)
         for ear in self.publishers:
             for published in ear.of(Published):
-                receipt = published.receipt
-                event = self.log.committed[receipt.room][receipt.offset]
-                assert event.draft.id == receipt.event_id
+                judge.check_receipt(published.receipt)
             assert ear.of(Published) or ear.of(Refused), "a publisher was left without an answer"
-        for committed in self.log.committed.values():
-            ids = [event.draft.id for event in committed.values() if event.draft.delivery != "ephemeral"]
-            assert len(ids) == len(set(ids)), "an event was taken twice"
-
-    def check_escalations(self) -> None:
-        sent = [decode_data(event.draft.data) for event in self.log.committed.get("role:admin", {}).values()]
-        origins = [(each["escalated_from"]["room"], each["escalated_from"]["offset"]) for each in sent]
-        assert len(origins) == len(set(origins)), "an alert went to the admins twice"
-        for room in ROOMS:
-            for alert in self.state_in_log(room)["alerts"]:
-                assert "escalated_at" in alert, f"{alert} was not escalated"
-                assert (room, alert["offset"]) in origins
-
-
-def on_the_wire(event: Event) -> dict[str, Any]:
-    """Write an event as docs/reference/protocol.md does."""
-    draft = event.draft
-    seconds, ms = divmod(draft.time_ms, 1000)
-    message = {
-        "offset": event.offset,
-        "prev": event.prev,
-        "id": draft.id,
-        "kind": draft.kind,
-        "time": f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z",
-        "data": decode_data(draft.data),
-    }
-    if draft.key is not None:
-        message["key"] = draft.key
-    if draft.delivery != "keep":
-        message["delivery"] = draft.delivery
-    return {**message, "ack": "required"} if draft.ack else message
-
-
-def comparable(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a state whose alerts stand in an order that does not matter."""
-    return {**state, "alerts": sorted(state["alerts"], key=lambda alert: str(alert["event_id"]))}
+        judge.check_committed()
+        judge.check_escalations()
 
 
 rooms = st.sampled_from(ROOMS)

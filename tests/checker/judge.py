@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from .findings import Findings
-from .records import Attempt, End, Event, Skipped, Subscribed, files, read
+from .records import Attempt, End, Event, Record, Skipped, Subscribed, files, read
 from .room import Room
 
-__all__ = ["judge"]
+__all__ = ["judge", "judge_records"]
 
 _TAKE: dict[type, Callable[[Room, Any], None]] = {
     Attempt: Room.attempt,
@@ -27,15 +27,22 @@ def judge(paths: list[Path], findings: Findings) -> None:
     Raises:
         RecordError: They cannot be judged.
     """
+    judge_records((record for path in files(paths) for records in read(path) for record in records), findings)
+
+
+def judge_records(records: Iterable[Record], findings: Findings) -> None:
+    """Take records one by one, those of one subscriber in their order, and note what is wrong.
+
+    Raises:
+        RecordError: They cannot be judged.
+    """
     rooms: dict[str, Room] = {}
-    for path in files(paths):
-        for records in read(path):
-            findings.counts["records"] += len(records)
-            for record in records:
-                room = rooms.get(record.room)
-                if room is None:
-                    room = rooms[record.room] = Room(record.room, findings)
-                _TAKE[type(record)](room, record)
+    for record in records:
+        findings.counts["records"] += 1
+        room = rooms.get(record.room)
+        if room is None:
+            room = rooms[record.room] = Room(record.room, findings)
+        _TAKE[type(record)](room, record)
     findings.counts["rooms"] = len(rooms)
     for room in rooms.values():
         room.judge()
