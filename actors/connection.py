@@ -48,6 +48,9 @@ __all__ = ["Connection"]
 
 log = structlog.get_logger("postroom.connection")
 
+_UNREAD = (commands.Ping(),)
+"""What a frame that could not be read counts as: something without an id is answered."""
+
 
 class Connection(LoopActor):
     """One client.
@@ -112,8 +115,13 @@ class Connection(LoopActor):
     def _failed_commands(self, message: Any) -> Sequence[commands.Command]:
         state = self._state
         if isinstance(message, Frame):
-            obeying, state.obeying = state.obeying, ()
-            return [commands.Ping()] if obeying is None else obeying
+            if state.obeying is not None and state.obeying[0] is message:
+                return state.obeying[1]
+            self._wire.done()  # it was not even begun
+            try:
+                return self._codec.decode(message.text)
+            except Exception:
+                return _UNREAD
         if isinstance(message, Authenticated):
             return [message.command]
         if isinstance(message, Joined) and isinstance(message.tag, commands.Subscribe):
@@ -180,15 +188,15 @@ class Connection(LoopActor):
     @handles(Frame)
     def _frame(self, message: Frame) -> None:
         state = self._state
-        state.obeying = None
+        state.obeying = message, _UNREAD
         try:
             said = () if state.closed else self._codec.decode(message.text)
             for place, command in enumerate(said):
-                state.obeying = said[place:]
+                state.obeying = message, said[place:]
                 self._obey(command)
-            state.obeying = ()
+            state.obeying = message, ()
         except BadMessage as refusal:
-            state.obeying = ()
+            state.obeying = message, ()
             self._bad(refusal.id, refusal)
         finally:
             self._wire.done()
@@ -317,11 +325,13 @@ class Connection(LoopActor):
     def _welcome(self, greeting: Greeting) -> None:
         state = self._state
         assert state.identity is not None
-        self._send(greeting.welcome(state, self._ports.limits))
+        welcome = greeting.welcome(state, self._ports.limits)
+        refused = [replies.Revoked(room=room, reason=refusal.code) for room, refusal in greeting.refused.items()]
+        frames = b"".join(map(self._codec.encode, (welcome, *refused)))
+        # Before the write, which may fail: what was said once is said, and as a whole.
         state.welcomed = True
         state.hello = None
-        for room, refusal in greeting.refused.items():
-            self._send(replies.Revoked(room=room, reason=refusal.code))
+        self._put(frames)
         for joined in greeting.joined.values():
             self._streams.begin(joined)
         for room in greeting.joined:
@@ -428,11 +438,15 @@ class Connection(LoopActor):
 
     @handles(replies.State, replies.History, replies.Presence)
     def _send(self, reply: replies.Reply) -> None:
+        frame = self._codec.encode(reply)
+        self._state.answered = reply.id
+        self._put(frame)
+
+    def _put(self, frames: bytes) -> None:
         if self._state.closed:
             return
         outbox, wire = self._outbox, self._wire
-        outbox.push(self._codec.encode(reply))
-        self._state.answered = reply.id
+        outbox.push(frames)
         # At once, not at the batch's end: answers may be large, and what a client asks for it must also read.
         if outbox.over(wire.buffered):
             if not wire.paused:
@@ -488,6 +502,7 @@ class Connection(LoopActor):
     def on_batch_end(self) -> None:
         """Write what this batch brought, in one piece; ask for the next old events when there is room for them."""
         outbox, wire = self._outbox, self._wire
+        self._state.obeying = None
         if not wire.paused:
             while outbox.size and not wire.paused:  # a write may let more be written at once, and nobody says so then
                 outbox.flush(wire.write, wire.room)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from .codec import Wire
     from .commands import Ack, Command, Hello, Publish
+    from .messages import Frame
     from .outbox import Outbox
     from .replies import CommandId
 
@@ -56,8 +57,8 @@ class ConnectionState:
         """None until `hello` was accepted."""
         self.hello: Hello | None = None
         """The hello that is being answered; None before and after."""
-        self.obeying: Sequence[Command] | None = ()
-        """What of the last frame has not been dealt with or passed on; None: it was not even read."""
+        self.obeying: tuple[Frame, Sequence[Command]] | None = None
+        """The last frame of this turn, and what of it has not been dealt with or passed on."""
         self.answered: CommandId = None
         """The command that was answered last, while the last frame is the one that it came in."""
         self.waiting: list[Command] = []

@@ -247,9 +247,12 @@ class Room(LoopActor):
 
     @handles(AppendFailed)
     def _append_failed(self, message: AppendFailed) -> None:
-        self._in_flight.pop(id(message.append), None)
+        append, refusal = message
         self._judge_anew = True
-        self._refuse(message.append, message.refusal)
+        if self._in_flight.pop(id(append), None) is not None:
+            self._refuse(append, refusal)
+        else:  # handed in by an actor that failed: what waits here under its id waits for a retry of it
+            append.reply_to.tell(Refused(append.tag, refusal))
 
     def _offset_of(self, event_id: str) -> int | None:
         return self._receipts.find(event_id, self._now_ms())

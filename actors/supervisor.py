@@ -60,7 +60,10 @@ class Supervisor(LoopActor):
         self._stopping = False
 
     def on_restart(self, failure: Exit) -> None:
-        """Bring back the children that are down; those that live do not notice that their supervisor failed."""
+        """Bring back the children that are down; those that live do not notice that their supervisor failed.
+
+        What it was asked to do when it failed is done now: nobody asks again.
+        """
         for child in list(self._children.values()):
             if child.mailbox.occupied:
                 continue
@@ -71,6 +74,11 @@ class Supervisor(LoopActor):
             else:
                 child.recent = None
                 self._start(child)
+        message = failure.message
+        if isinstance(message, StartChild) and message.mailbox not in self._children:
+            self._start_child(message)
+        elif isinstance(message, Shutdown):
+            self._shutdown(message)
 
     @handles(StartChild)
     def _start_child(self, message: StartChild) -> None:

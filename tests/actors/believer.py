@@ -92,7 +92,7 @@ class Stream:
             self.position = after
             if recovery == "partial":
                 missing = answer["missing"]
-                assert missing["from"] == self.position + 1
+                assert missing["from"] == self.position + 1, f"{answer} after {self.position}"
                 self.skip(missing["from"], missing["to"], "missing")
         self.epoch = answer["epoch"]
         self.state, self.state_offset = answer["state"], answer["offset"]

@@ -104,19 +104,19 @@ class Judge:
         for offset in range(stream.begin + 1, stream.position + 1):
             event, got = committed[offset], stream.events.get(offset)
             if got is not None:
-                assert got.items() >= on_the_wire(event).items(), f"{got} came, {event} was committed"
-                assert stream.kinds is None or event.draft.kind in stream.kinds, f"{event} was not asked for"
+                assert got.items() >= on_the_wire(event).items(), f"{got} came, {_named(event)} was committed"
+                assert stream.kinds is None or event.draft.kind in stream.kinds, f"{_named(event)} was not asked for"
                 continue
             (reason,) = [reason for first, last, reason in stream.skipped if first <= offset <= last]
             if event.draft.delivery == "ephemeral":
                 continue
             if stream.kinds is not None and event.draft.kind not in stream.kinds:
                 continue
-            assert reason != "filtered", f"{event} was filtered, and was asked for"
+            assert reason != "filtered", f"{_named(event)} was filtered, and was asked for"
             if offset <= self._log.lost.get(room, 0):
                 continue
-            assert event.draft.delivery == "latest", f"{event} was kept from a subscriber as {reason}"
-            assert self._gave_way(committed, event, stream.kinds), f"{event} gave way to nothing"
+            assert event.draft.delivery == "latest", f"{_named(event)} was kept from a subscriber as {reason}"
+            assert self._gave_way(committed, event, stream.kinds), f"{_named(event)} gave way to nothing"
 
     def _gave_way(self, committed: dict[int, Event], event: Event, kinds: list[str] | None) -> bool:
         for offset in range(event.offset + 1, max(committed) + 1):
@@ -137,7 +137,7 @@ class Judge:
     def check_receipt(self, receipt: Receipt) -> None:
         """What was acknowledged is where the receipt says."""
         event = self._log.committed[receipt.room][receipt.offset]
-        assert event.draft.id == receipt.event_id, f"{receipt}, and there is {event}"
+        assert event.draft.id == receipt.event_id, f"{receipt}, and there is {_named(event)}"
 
     def check_escalations(self) -> None:
         """Every alert that nobody acknowledged went to the admins, once."""
@@ -149,6 +149,10 @@ class Judge:
                 if "escalated_from" not in alert:
                     assert "escalated_at" in alert, f"{alert} was not escalated"
                     assert (room, alert["offset"]) in origins, f"{alert} did not reach the admins"
+
+
+def _named(event: Event) -> str:
+    return f"offset {event.offset} ({event.draft.id}, {event.draft.kind})"
 
 
 def on_the_wire(event: Event) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from actors.connection import Connection
 from actors.loop import LoopActor
+from actors.messages import Query, Subscribe
 from actors.room import Room
 from actors.source import NotificationSource
 from actors.supervisor import Supervisor
@@ -19,6 +20,8 @@ __all__ = ["MADE_TO_FAIL", "Crash", "Faults"]
 
 MADE_TO_FAIL = "made to fail"
 _ACTORS = (Connection, Room, NotificationSource, Supervisor)
+_ANSWERING = (Subscribe, Query)
+"""The answer is the last thing that is done with these: nothing can fail after it."""
 _EXCEPTIONS = (RuntimeError, ValueError, MemoryError, asyncio.CancelledError, SystemExit, KeyboardInterrupt)
 
 
@@ -81,7 +84,7 @@ class Faults:
         def handle(actor: LoopActor, message: object) -> Any:
             if not self._due():
                 return handler(actor, message)
-            if self._source.random() < 0.5:
+            if message_type not in _ANSWERING and self._source.random() < 0.5:
                 handler(actor, message)
             return self._fail(actor, message_type.__name__)
 

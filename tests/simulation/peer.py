@@ -54,9 +54,9 @@ class Peer:
         return self.link is not None and self.believer.connected
 
     @property
-    def waits(self) -> bool:
-        """Whether an answer is due."""
-        return bool(self._unanswered)
+    def waits(self) -> list[int]:
+        """The ids of the commands whose answers are due."""
+        return list(self._unanswered)
 
     # --- what it does
 
@@ -96,6 +96,8 @@ class Peer:
         self._ids += 1
         if type != "hello":
             self._unanswered[self._ids] = attempt
+        if self._note is not None:
+            self._note(self.name, f"says {type} {self._ids}: {json.dumps(fields)[:200]}")
         self.link.say(json.dumps({"type": type, "id": self._ids, **fields}))
         return self._ids
 
@@ -126,7 +128,8 @@ class Peer:
             if attempt is not None:
                 attempt.hear(message)
             return
-        assert message["type"] == "error" and not self.believer.connected, f"{message} answers nothing"
+        assert message["type"] == "error", f"{message} answers nothing"
+        assert not self.believer.connected, f"{message} answers nothing"
         assert message["temporary"], f"{message} answers hello"
         self._hello()
 

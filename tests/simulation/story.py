@@ -72,7 +72,6 @@ class Story:
         self._told = note
         who = None if note is None else self._note
         self._clock = FakeClock()
-        self._disk = Disk(source)
         self._attempts = Attempts()
         self._faults = Faults(source, self._note)
         self._room_limits = RoomLimits(
@@ -114,6 +113,7 @@ class Story:
             AssertionError: Something was wrong on the way.
         """
         with self._knobs(), self._faults.in_force():
+            self._disk = Disk(self._source)
             self._start()
             for peer in self._peers:
                 self._connect(peer)
@@ -426,7 +426,7 @@ class Story:
             judge.check_room(ear.only(replies.State), [peer.believer for peer in self._peers])
         for peer in self._peers:
             assert peer.welcome, f"{peer.name} was not let in again"
-            assert not peer.waits, f"{peer.name} got no answer"
+            assert not peer.waits, f"{peer.name} got no answer to {peer.waits}"
             judge.check_believer(peer.believer)
         judge.check_committed()
         judge.check_escalations()
