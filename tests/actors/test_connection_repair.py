@@ -12,6 +12,7 @@ import pytest
 from actors.batch import Batch
 from actors.connection import Connection
 from actors.errors import CloseCode
+from actors.greeting import Greeting
 from actors.identity import Identity
 from actors.messages import (
     Acknowledge,
@@ -139,6 +140,59 @@ async def test_the_command_that_failed_is_answered_once_and_can_be_tried_again(
     assert len([told for told in client.wire.told if told.get("id") == failed_id]) == 1
 
 
+@pytest.mark.parametrize(
+    ("message", "command", "answer"),
+    [
+        (Frame, ("ping", {}), "pong"),
+        (Frame, ("subscribe", {"room": "team:2"}), "subscribed"),
+        (Frame, ("state", {"room": ROOM}), "state"),
+        (Frame, ("publish", {"room": ROOM, "kind": "app.thing", "data": {}}), "published"),
+        (Joined, ("subscribe", {"room": "team:2"}), "subscribed"),
+        (State, ("state", {"room": ROOM}), "state"),
+        (Published, ("publish", {"room": ROOM, "kind": "app.thing", "data": {}}), "published"),
+    ],
+)
+async def test_a_command_that_was_answered_or_passed_on_is_not_answered_again(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, message: type, command: tuple[str, dict[str, Any]], answer: str
+) -> None:
+    """What fails after a command was dealt with is not the command's failure."""
+    client = await in_the_room(hall)
+    fail_once(monkeypatch, Connection, message, after=True)
+    type, fields = command
+    await client.ask(type, **fields)
+    assert [told["type"] for told in client.wire.told if told.get("id") == client._ids] == [answer]
+    assert client.wire.under_way == 0
+
+
+async def test_a_write_that_fails_repeats_no_answer(hall: Hall) -> None:
+    """An answer that waits to be written when a write fails is written by the successor, once."""
+    client = await in_the_room(hall)
+    fail_on_the_next_write(client)
+    assert (await client.ask("ping"))["type"] == "pong"
+    assert [told["type"] for told in client.wire.told if told.get("id") == client._ids] == ["pong"]
+
+
+def fail_on_the_next_write(client: Client) -> None:
+    client.state.outbox.limit = 10  # so that an answer is written at once
+    write = client.wire.write
+
+    def fail(frames: bytes) -> None:
+        client.wire.write = write  # type: ignore[method-assign]
+        raise OSError("made to fail")
+
+    client.wire.write = fail  # type: ignore[method-assign]
+
+
+async def test_a_welcome_on_whose_write_it_failed_is_said_once(hall: Hall) -> None:
+    """A client that was greeted is not greeted again, and hears of the rooms that it may not go on in."""
+    hall.authenticator.tokens["ann"] = Identity(user="ann")
+    client = hall.client()
+    fail_on_the_next_write(client)
+    await client.ask("hello", token="ann", resume={"team:2": {"epoch": "x", "offset": 1}})
+    assert len(client.wire.of("welcome")) == 1
+    assert [revoked["room"] for revoked in client.wire.of("revoked")] == ["team:2"]
+
+
 async def test_commands_behind_the_one_that_failed_are_obeyed_by_the_successor(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,14 +290,14 @@ async def test_a_failing_resume_ends_in_one_welcome_without_repeats(
 async def test_a_welcome_that_could_not_be_written_is_written_by_the_successor(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send, left = Connection._send, [1]
+    welcome, left = Greeting.welcome, [1]
 
-    def failing(self: Connection, reply: Any) -> None:
+    def failing(self: Greeting, *args: Any) -> Any:
         if left.pop() if left else False:
             raise RuntimeError("made to fail")
-        send(self, reply)
+        return welcome(self, *args)
 
-    monkeypatch.setattr(Connection, "_send", failing)
+    monkeypatch.setattr(Greeting, "welcome", failing)
     client = hall.client()
     assert (await client.ask("hello"))["type"] == "welcome"
 

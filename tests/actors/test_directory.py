@@ -71,6 +71,18 @@ async def test_a_room_is_known_from_its_first_use_on(house: House) -> None:
     assert house.directory.known("team:1")
 
 
+async def test_only_the_newest_record_opens_a_room(slow_house: House) -> None:
+    """A record that was read before another one was asked for may be older than what the room has done since."""
+    directory, mailbox = slow_house.directory, slow_house.directory.room("team:1")
+    await settled()
+    directory._start("team:1", mailbox)  # as a supervisor does that followed one which failed
+    first, second = asked(slow_house)
+    first()
+    assert rooms_alive() == 0
+    second()
+    assert rooms_alive() == 1
+
+
 async def test_a_room_that_retired_is_still_known(house: House) -> None:
     await house.append("team:1")
     await house.clock.advance(300.0)

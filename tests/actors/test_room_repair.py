@@ -30,6 +30,8 @@ from actors.room import Room
 from .fake_clock import settled
 from .follower import Follower
 from .house import Ear, House, fail_once
+from .late_log import LateLog
+from .making import a_draft
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 ROOM = "session:1"
@@ -261,6 +263,25 @@ async def test_retries_that_wait_for_a_commit_hear_that_it_failed(full_house: Ho
         full_house.put(ROOM, ear, event_id="once")
     await settled()
     assert len(ear.of(Refused)) == 2
+
+
+async def test_a_refusal_of_what_a_room_before_handed_in_concerns_no_retry_of_it(nothing_left: None) -> None:
+    """The log's answer to an actor that failed does not let a retry be taken twice that its successor handed in."""
+    house = House(log=LateLog())
+    await house.append(ROOM)
+    house.log.late = True  # type: ignore[attr-defined]
+    lost, retry, further = Ear(), Ear(), Ear()
+    house.put(ROOM, retry, event_id="once")
+    before = Append(a_draft(event_id="once"), True, lost, None)
+    refusal = Refusal(ErrorCode.JOURNAL_UNAVAILABLE, "the disk is full")
+    house.directory.room(ROOM).tell(AppendFailed(before, refusal))
+    house.put(ROOM, further, event_id="once")
+    await settled()
+    house.log.commit()  # type: ignore[attr-defined]
+    await settled()
+    assert lost.only(Refused).refusal is refusal
+    assert [ear.only(Published).receipt.duplicate for ear in (retry, further)] == [False, True]
+    await house.end()
 
 
 async def test_a_session_whose_end_could_not_be_kept_has_not_ended(full_house: House) -> None:

@@ -13,10 +13,11 @@ from actors.child import Backoff, ChildSpec
 from actors.errors import Escalation
 from actors.mailbox import Exit, Mailbox
 from actors.messages import Shutdown, StartChild
-from actors.supervisor import SupervisorStart
+from actors.supervisor import Supervisor, SupervisorStart
 
 from .fake_clock import settled
 from .family import NO_WAIT, Boom, Fail, Family, Worker
+from .house import fail_once
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -26,6 +27,35 @@ async def family(nothing_left: None) -> AsyncIterator[Family]:
     family = Family()
     yield family
     await family.end()
+
+
+# --- what it was asked when it failed
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_child_is_started_though_its_supervisor_failed_on_that(
+    family: Family, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    """Nobody asks twice for an actor, so whoever follows a supervisor does what it was asked."""
+    fail_once(monkeypatch, Supervisor, StartChild, after=after)
+    worker = await family.worker("w")
+    family.start_parent()
+    await settled()
+    assert worker.occupied
+    assert family.notes == ["w start"]
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_supervisor_that_failed_on_its_shutdown_ends_all_the_same(
+    family: Family, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    worker = await family.worker("w")
+    fail_once(monkeypatch, Supervisor, Shutdown, after=after)
+    await family.tell(family.parent, Shutdown())
+    family.start_parent()
+    await settled()
+    assert not worker.occupied
+    assert not family.parent.occupied
 
 
 # --- escalation
