@@ -1,4 +1,4 @@
-"""Faults: every handler of every actor may fail, before or after it did its work, with any kind of exception."""
+"""Faults: every handler of every actor may fail, before, amid or after its work, with any kind of exception."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from actors.connection import Connection
 from actors.loop import LoopActor
+from actors.mailbox import Mailbox
 from actors.messages import Query, Subscribe
 from actors.room import Room
 from actors.source import NotificationSource
@@ -43,6 +44,8 @@ class Faults:
         self._mean = 0
         self._left = -1
         """So many handlers go well before one fails; negative: none fails."""
+        self._amid: LoopActor | None = None
+        """Who fails on the next thing that it tells anybody."""
 
     def every(self, mean: int) -> None:
         """Have one in about `mean` handlers fail; 0: none."""
@@ -61,6 +64,7 @@ class Faults:
                 stack.enter_context(patch.object(actor, "_handlers", {**handlers, Crash: self._crash}))
                 for hook in {"on_start", "on_batch_end"} & vars(actor).keys():
                     stack.enter_context(patch.object(actor, hook, self._wrapped_hook(vars(actor)[hook])))
+            stack.enter_context(patch.object(Mailbox, "tell", self._wrapped_tell(Mailbox.tell)))
             yield
 
     def _crash(self, actor: LoopActor, message: object) -> None:
@@ -84,11 +88,30 @@ class Faults:
         def handle(actor: LoopActor, message: object) -> Any:
             if not self._due():
                 return handler(actor, message)
-            if message_type not in _ANSWERING and self._source.random() < 0.5:
+            when = self._source.choice(("before", "amid", "after"))
+            if when == "amid":
+                return self._handle_amid(actor, lambda: handler(actor, message))
+            if when == "after" and message_type not in _ANSWERING:
                 handler(actor, message)
             return self._fail(actor, message_type.__name__)
 
         return handle
+
+    def _handle_amid(self, actor: LoopActor, handle: Callable[[], Any]) -> Any:
+        self._amid = actor
+        try:
+            return handle()
+        finally:
+            self._amid = None
+
+    def _wrapped_tell(self, tell: Callable[[Mailbox, object], None]) -> Callable[[Mailbox, object], None]:
+        def tell_or_fail(mailbox: Mailbox, message: object) -> None:
+            actor, self._amid = self._amid, None
+            if actor is not None:
+                self._fail(actor, f"telling {type(message).__name__}")
+            tell(mailbox, message)
+
+        return tell_or_fail
 
     def _wrapped_hook(self, hook: Callable[..., Any]) -> Callable[..., Any]:
         def call(actor: LoopActor) -> Any:
