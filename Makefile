@@ -7,9 +7,10 @@ STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)/.peers-installed
 PORT     ?= 8000
 API_PORT ?= 8001
+SEEDS    ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench bench-docs torture clean
+.PHONY: help setup run test lint types bench bench-docs torture simulate clean
 
 help:
 	@echo "make run    set up, start the router with its demo sessions, show where to look"
@@ -18,6 +19,7 @@ help:
 	@echo "make bench  measure (NAME=fanout for one)"
 	@echo "make bench-docs  write what was measured last into the documentation"
 	@echo "make torture  kill the router under load and fill its disk (minutes): nothing acknowledged may be lost"
+	@echo "make simulate  live through SEEDS=$(SEEDS) simulated histories, each with faults of its own"
 	@echo "make clean  remove the environment and caches"
 
 setup: $(STAMP)
@@ -55,6 +57,9 @@ torture: setup
 	$(BIN)/python -m tests.torture
 	$(BIN)/python -m tests.torture --disk-full --kills 0 --seconds 30
 	$(BIN)/python -m tests.torture --disk-full --kills 5 --seconds 30
+
+simulate: setup
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/peers/node_modules

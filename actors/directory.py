@@ -71,9 +71,10 @@ class RoomDirectory:
         """Return the mailbox of a room, which is opened if need be. `name` is a valid room name."""
         mailbox = self._rooms.get(name)
         if mailbox is None:
-            mailbox = self._rooms[name] = Mailbox(name=f"room:{name}")
+            mailbox = Mailbox(name=f"room:{name}")
             spec = ChildSpec(mailbox.name, partial(self._start, name), restart="transient")
             self._supervisor.tell(StartChild(spec, mailbox))
+            self._rooms[name] = mailbox  # not before: a room that nobody starts would take mail for ever
             self._sweep_later()
         return mailbox
 
