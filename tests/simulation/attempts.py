@@ -9,7 +9,10 @@ from actors.messages import Published, Receipt, Refused
 from ..checker.records import Attempt as Record
 from ..checker.records import Receipt as ReceiptRecord
 
-__all__ = ["Attempt", "Attempts"]
+__all__ = ["IN_PROCESS", "Attempt", "Attempts"]
+
+IN_PROCESS = "service"
+"""The publisher that sits in the router's own process; the others speak over the wire."""
 
 
 class Attempt:
@@ -33,6 +36,11 @@ class Attempt:
         """What is published."""
         self.receipts: list[Receipt] = []
         self.codes: list[str] = []
+
+    @property
+    def in_process(self) -> bool:
+        """Whether it was handed in without a wire between."""
+        return self.service == IN_PROCESS
 
     @property
     def answered(self) -> bool:

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 from actors import commands, fan_out, history, replies, room
-from actors.events import decode_data
 from actors.identity import Identity
 from actors.messages import Acknowledge, Publish, Query
 from actors.ports import ConnectionLimits
@@ -20,18 +19,14 @@ from actors.room import RoomLimits
 
 from ..actors.fake_clock import FakeClock
 from ..actors.house import Ear
-from ..actors.judge import Judge
-from ..checker.findings import Findings
-from ..checker.judge import judge_records
-from ..checker.records import Attempt as AttemptRecord
-from ..checker.records import Record
-from .attempts import Attempt, Attempts
+from .attempts import IN_PROCESS, Attempt, Attempts
 from .disk import Disk
 from .faults import Crash, Faults
 from .link import Link
 from .peer import Peer
 from .router import Router, Tokens
 from .schedule import SeededDispatcher
+from .verdict import Verdict
 
 __all__ = ["Story"]
 
@@ -125,7 +120,11 @@ class Story:
                 if self._router.failed:
                     self._restart()
             self._come_to_rest()
-            return self._judge()
+            assert all(not link.under_way for link in self._links), "something is under way for ever"
+            verdict = Verdict(self._disk, self._attempts.made, self._peers)
+            verdict.check_rooms(self._states(), escalated=self._room_limits.escalate_after_s > 0)
+            verdict.check_publishers(self._life)
+            return verdict.check_records()
 
     @contextmanager
     def _knobs(self) -> Iterator[None]:
@@ -239,19 +238,19 @@ class Story:
         return event
 
     def _publish(self) -> None:
-        attempt = self._attempt("service")
+        attempt = self._attempt(IN_PROCESS)
         self._hand_in(attempt, self._event(attempt.number))
 
     def _hand_in(self, attempt: Attempt, event: dict[str, object]) -> None:
         attempt.event = event
-        self._note("service", f"publishes number {attempt.number} to {attempt.room}: {event}")
+        self._note(IN_PROCESS, f"publishes number {attempt.number} to {attempt.room}: {event}")
         self._router.source.tell(
             Publish(rooms=(attempt.room,), event_id=attempt.event_id, reply_to=attempt, **event)  # type: ignore[arg-type]
         )
 
     def _publish_again(self) -> None:
         """Try an event again whose outcome is known or unknown, as a careful publisher does."""
-        recent = [each for each in self._attempts.made[-30:] if each.service == "service" and each.event_id is not None]
+        recent = [each for each in self._attempts.made[-30:] if each.in_process and each.event_id is not None]
         named = [each for each in recent if each.event.get("delivery") != "ephemeral"]  # of those nothing is remembered
         if named:
             attempt = self._source.choice(named)
@@ -267,7 +266,7 @@ class Story:
     def _burst(self) -> None:
         room_name = self._source.choice(ROOMS)
         for _ in range(self._source.choice((5, 20, 60))):
-            attempt = self._attempts.make("service", room_name, named=False, life=self._life)
+            attempt = self._attempts.make(IN_PROCESS, room_name, named=False, life=self._life)
             self._hand_in(attempt, self._event(attempt.number))
 
     def _acknowledge(self) -> None:
@@ -417,55 +416,12 @@ class Story:
                 return
         raise AssertionError(f"no rest within {_TURNS} turns")
 
-    def _judge(self) -> list[str]:
-        judge = Judge(self._disk)
+    def _states(self) -> list[replies.State]:
+        """Ask every room where it is."""
+        states = []
         for room_name in {**dict.fromkeys(ROOMS), **self._disk.committed}:
             ear = Ear()
             self._router.directory.room(room_name).tell(Query(commands.State(room=room_name), ADMIN, ear))
             self._settle()
-            judge.check_room(ear.only(replies.State), [peer.believer for peer in self._peers])
-        for peer in self._peers:
-            assert peer.welcome, f"{peer.name} was not let in again"
-            assert not peer.waits, f"{peer.name} got no answer to {peer.waits}"
-            judge.check_believer(peer.believer)
-        judge.check_committed()
-        if self._room_limits.escalate_after_s:
-            judge.check_escalations()
-        for attempt in self._attempts.made:
-            for receipt in attempt.receipts:
-                judge.check_receipt(receipt)
-            if attempt.service == "service":
-                assert attempt.answered or attempt.life < self._life, f"number {attempt.number} got no answer"
-        assert all(not link.under_way for link in self._links), "something is under way for ever"
-        return self._check_records()
-
-    def _check_records(self) -> list[str]:
-        findings = Findings()
-        records: list[Record] = []
-        names = self._names()
-        for attempt in self._attempts.made:
-            event_id = attempt.event_id or names.get((attempt.room, attempt.number))
-            if event_id is not None:
-                records += attempt.records(event_id)
-        records += self._escalations()
-        for peer in self._peers:
-            peer.finish()
-            records += peer.records
-        judge_records(records, findings)
-        return findings.lines
-
-    def _escalations(self) -> list[Record]:
-        """Count the router among the publishers: alerts that nobody acknowledged it takes to the admins."""
-        drafts = [event.draft for event in self._disk.committed.get("role:admin", {}).values()]
-        return [
-            AttemptRecord("router", "role:admin", draft.id, decode_data(draft.data)["number"], "unknown")
-            for draft in drafts
-        ]
-
-    def _names(self) -> dict[tuple[str, int], str]:
-        """Find the names that the router gave to events which had none, by their rooms and numbers."""
-        return {
-            (name, decode_data(event.draft.data).get("number", 0)): event.draft.id
-            for name, events in self._disk.committed.items()
-            for event in events.values()
-        }
+            states.append(ear.only(replies.State))
+        return states
