@@ -87,6 +87,8 @@ class Connection(LoopActor):
 
     def on_restart(self, failure: Exit) -> None:
         """Answer the command that failed, and go on in every room from where the client is."""
+        if isinstance(failure.message, _ORDERS):  # nobody gives them twice
+            self._handlers[type(failure.message)](self, failure.message)
         self._answer_failed(failure.message)
         state = self._state
         if state.welcomed and state.identity is not None:
@@ -244,11 +246,11 @@ class Connection(LoopActor):
     def _revoked(self, message: Revoke) -> None:
         room, reason = message
         if room in self._state.subscriptions:
-            self._leave(room)
             if self._greeting is not None:
                 self._greeting.take(room, Refused(None, Refusal(ErrorCode.FORBIDDEN, reason)))
             else:
                 self._send(replies.Revoked(room=room, reason=reason))
+            self._leave(room)
 
     def _leave(self, room: str) -> None:
         if self._streams.leave(room):
@@ -420,6 +422,9 @@ class Connection(LoopActor):
         if isinstance(tag, HelloRoom):
             if tag.greeting is self._greeting:
                 self._state.pending.pop(tag.room, None)
+                joined_before = self._state.subscriptions.pop(tag.room, None)  # for an actor that failed
+                if joined_before is not None:
+                    joined_before.leave()
                 self._room_answered_hello(tag.room, message)
             return
         if isinstance(tag, commands.Subscribe):
@@ -528,6 +533,10 @@ class Connection(LoopActor):
             waiting_bytes=self._outbox.size + self._wire.buffered,
         )
         self._close(CloseCode.SLOW_CONSUMER, "slow_consumer")
+
+
+_ORDERS = (Close, Drain, Revoke, WireClosed)
+"""What a successor does if the actor before it failed on it."""
 
 
 def _failed() -> Refusal:

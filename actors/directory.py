@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -16,9 +17,10 @@ from .errors import ErrorCode, LogUnavailable, Refusal
 from .ledger import Ledger
 from .log import EventLog, RoomRecord
 from .mailbox import Exit, Mailbox
-from .messages import Append, ChildExited, Committed, Detach, StartChild, Sweep
+from .messages import Append, ChildExited, Committed, Detach, Recheck, StartChild, Sweep
 from .pressure import Pressure
 from .room import Room, RoomLimits, RoomPorts
+from .subscription import Subscription
 from .unavailable import refuse
 
 __all__ = ["RoomDirectory"]
@@ -116,15 +118,14 @@ class RoomDirectory:
         refusal = Refusal(ErrorCode.JOURNAL_UNAVAILABLE, str(reason), retry_after_ms=round(_AGAIN_S * 1000))
         kept = []
         for envelope in mailbox.take(len(mailbox)):
-            if isinstance(envelope.message, Detach):
-                page.pop(envelope.message.connection, None)
-            elif isinstance(envelope.message, Committed):  # its receipt takes the room to write
+            if isinstance(envelope.message, Committed | Recheck):  # a receipt or a judgement takes the room
                 kept.append(envelope)
-            refuse(envelope.message, refusal)
+            else:
+                _drop(envelope.message, page, refusal)
         mailbox.put_back(kept)
         failed = mailbox.last_exit
-        if failed is not None and not isinstance(failed.message, Append | Committed):
-            refuse(failed.message, refusal)
+        if failed is not None and not isinstance(failed.message, Append | Committed | Recheck):
+            _drop(failed.message, page, refusal)
             mailbox.last_exit = failed = None
         # Whether the event that it failed on was taken only the log can tell.
         if page or kept or failed is not None or name in self._log.watched():
@@ -154,3 +155,10 @@ class RoomDirectory:
             mailbox.tell(Sweep())
         if self._rooms:
             self._sweep_later()
+
+
+def _drop(message: Any, page: dict[str, Subscription], refusal: Refusal) -> None:
+    """Deal with a message to a room that cannot be opened."""
+    if isinstance(message, Detach):
+        page.pop(message.connection, None)
+    refuse(message, refusal)

@@ -459,7 +459,8 @@ _ANSWER_FAILED: dict[type, Callable[[Room, Any], None]] = {
     AppendFailed: Room._append_failed,
     Subscribe: Room._subscribe_broke_off,
     Detach: Room._detach,
+    Recheck: Room._recheck,
     Query: Room._query_broke_off,
     Acknowledge: Room._acknowledge_broke_off,
 }
-"""What a room that follows a failed one owes to whoever waits for the message on which it failed."""
+"""What a room that follows a failed one owes to whoever waits for the message on which it failed, or relies on it."""

@@ -18,6 +18,7 @@ from actors.messages import (
     Acknowledge,
     Attached,
     Authenticated,
+    Close,
     Committed,
     Drain,
     Frame,
@@ -25,6 +26,8 @@ from actors.messages import (
     Publish,
     Published,
     Refused,
+    Subscribe,
+    WireClosed,
     Writable,
 )
 from actors.replies import State
@@ -347,6 +350,42 @@ async def test_a_connection_that_fails_while_it_drains_is_closed_all_the_same(
     await settled()
     assert client.wire.closed is not None
     assert client.wire.closed[0] == CloseCode.DRAINING
+
+
+@pytest.mark.parametrize(
+    ("message", "code"), [(Close(4009, "by an operator"), 4009), (Drain(100), 1001), (WireClosed(), None)]
+)
+async def test_what_a_connection_was_told_when_it_failed_is_done(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, message: Any, code: int | None
+) -> None:
+    """It is told once to close, to drain, or that its client is gone."""
+    client = await in_the_room(hall)
+    fail_once(monkeypatch, Connection, type(message))
+    client.mailbox.tell(message)
+    await settled()
+    assert client.wire.closed is None if code is None else client.wire.closed[0] == code
+    assert client.mailbox.closed == (code is None)
+    assert len(hall.house.ledger) == 0
+
+
+async def test_a_room_that_refuses_a_hello_which_is_said_anew_is_not_joined(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place that a room gave to an actor that failed counts no more when it says no to its successor."""
+    fail_once(monkeypatch, Connection, Joined, after=True)
+    subscribe, asked = Room._handlers[Subscribe], []
+
+    def refuse_the_second(self: Room, message: Subscribe) -> None:
+        asked.append(message)
+        if self._name == "broadcast" and len([each for each in asked if each.tag.room == "broadcast"]) == 2:
+            raise RuntimeError("made to fail")
+        subscribe(self, message)
+
+    monkeypatch.setitem(Room._handlers, Subscribe, refuse_the_second)
+    client = await hall.welcomed()
+    assert "broadcast" not in client.wire.of("welcome")[0]["rooms"]
+    assert "broadcast" not in client.state.subscriptions
+    assert [revoked["room"] for revoked in client.wire.of("revoked")] == ["broadcast"]
 
 
 async def test_a_token_is_still_watched_after_a_failure(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:

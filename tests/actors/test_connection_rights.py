@@ -6,9 +6,13 @@ import pytest
 
 from actors.connection import Connection
 from actors.identity import Identity
+from actors.loop import LoopActor
+from actors.messages import Recheck, Revoke
+from actors.room import Room
 
 from .client import Hall
 from .fake_clock import settled
+from .house import fail_once
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 ROOM = "session:1"
@@ -88,4 +92,21 @@ async def test_a_refresh_that_failed_half_way_leaves_no_room_that_the_new_token_
     await settled()
     assert sorted(revoked["room"] for revoked in client.wire.of("revoked")) == ["team:1", "team:2"]
     assert client.wire.of("event") == []
+    await hall.end()
+
+
+@pytest.mark.parametrize(("actor", "message"), [(Room, Recheck), (Connection, Revoke)])
+async def test_a_failure_on_the_way_leaves_nobody_in_a_session_that_is_somebody_elses(
+    monkeypatch: pytest.MonkeyPatch, actor: type[LoopActor], message: type
+) -> None:
+    """Nobody looks twice at a right that has ended, so what was asked of an actor that failed is done."""
+    hall = hall_of_ann()
+    await hall.house.append(ROOM, "session", {"status": "started", "owner": "bob"})
+    client = await hall.welcomed("wide")
+    await client.subscribe(ROOM)
+    fail_once(monkeypatch, actor, message)
+    await client.ask("refresh", token="narrow")
+    await settled()
+    assert [revoked["room"] for revoked in client.wire.of("revoked")] == [ROOM]
+    assert ROOM not in client.state.subscriptions
     await hall.end()

@@ -11,7 +11,7 @@ from actors import commands
 from actors.errors import ErrorCode, LogUnavailable
 from actors.identity import Identity
 from actors.log import MemoryLog, RoomRecord
-from actors.messages import Acknowledge, Append, Detach, Joined, Published, Query, Refused
+from actors.messages import Acknowledge, Append, Detach, Joined, Published, Query, Recheck, Refused, Revoke
 from actors.room import Room, RoomLimits
 
 from .client import Hall
@@ -136,6 +136,31 @@ async def test_when_the_last_one_has_left_it_is_tried_no_more(
     tries = log.tries
     await house.clock.advance(60.0)
     assert log.tries == tries
+
+
+async def test_one_on_whose_leaving_the_room_failed_has_left(
+    house: House, log: ClosedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.closed = False
+    house.subscribe(ROOM, Follower())
+    await settled()
+    log.closed = True
+    fail_once(monkeypatch, Room, Detach)
+    house.directory.room(ROOM).tell(Detach("c1"))
+    await settled()
+    assert len(house.ledger) == 0
+
+
+async def test_rights_that_ended_meanwhile_are_looked_at_when_the_room_can_be_read_again(
+    house: House, log: ClosedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = await with_a_follower(house, log, monkeypatch)
+    house.directory.room(ROOM).tell(Recheck("c1", Identity(user="ann")))
+    await house.clock.advance(2.0)
+    log.closed = False
+    await house.clock.advance(1.0)
+    assert follower.only(Revoke).room == ROOM
+    assert len(house.ledger) == 0
 
 
 async def test_one_who_comes_and_goes_meanwhile_is_not_in_the_room(

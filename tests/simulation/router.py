@@ -81,6 +81,8 @@ class Router:
         self._clock = clock
         self._limits = limits
         self.tokens = tokens
+        self.connected: dict[str, ConnectionState] = {}
+        """Every connection that there was, by its name."""
         self.failed = False
         """Whether the root supervisor has failed: the process ends."""
         self.root = Mailbox(name="root")
@@ -123,6 +125,7 @@ class Router:
         link = make_link(mailbox)
         outbox = Outbox(self._limits.outbox_bytes, CODEC)
         state = ConnectionState(id=name, mailbox=mailbox, wire=link, outbox=outbox, offered_token=None)
+        self.connected[name] = state
 
         def given_up(_how: Exit) -> None:
             leave_all(state)

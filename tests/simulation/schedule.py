@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from typing import Any
 
 from actors.mailbox import Dispatcher
 
@@ -53,6 +54,11 @@ class SeededDispatcher(Dispatcher):
             actor.batch_size = self._source.choice(_BATCHES)
             if self._note is not None:
                 taken = mailbox._letters[mailbox._head : mailbox._head + actor.batch_size]
-                names = [type(letter.message).__name__ for letter in taken if letter is not None]
-                self._note(mailbox.name, " ".join(names) or "goes on")
+                said = [_named(letter.message) for letter in taken if letter is not None]
+                self._note(mailbox.name, " ".join(said) or "goes on")
         self._give_turn(mailbox)
+
+
+def _named(message: Any) -> str:
+    whose = getattr(message, "connection", None) or getattr(message, "room", None)
+    return f"{type(message).__name__}{'' if whose is None else f'({whose})'}"

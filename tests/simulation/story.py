@@ -79,7 +79,7 @@ class Story:
         self._limits = ConnectionLimits(outbox_bytes=source.choice((3000, 20_000, 1 << 20)))
         self._calm = source.random() < 0.2
         """Whether nothing fails."""
-        self._faults_every = source.choice((0, 0, 100, 400, 2000))
+        self._faults_every = source.choice((0, 0, 30, 100, 400, 2000))
         self._refuse_commits = source.choice((0.0, 0.0, 0.02, 0.2))
         self._refuse_opening = source.choice((0.0, 0.0, 0.1))
         self._disk_speed = source.choice((0.02, 0.1, 0.5, 1.0))
@@ -120,8 +120,8 @@ class Story:
                 if self._router.failed:
                     self._restart()
             self._come_to_rest()
-            assert all(not link.under_way for link in self._links), "something is under way for ever"
             verdict = Verdict(self._disk, self._attempts.made, self._peers)
+            verdict.check_connections(self._router, self._links)
             verdict.check_rooms(self._states(), escalated=self._room_limits.escalate_after_s > 0)
             verdict.check_publishers(self._life)
             return verdict.check_records()

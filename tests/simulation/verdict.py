@@ -14,7 +14,9 @@ from ..checker.records import Attempt as AttemptRecord
 from ..checker.records import Record
 from .attempts import Attempt
 from .disk import Disk
+from .link import Link
 from .peer import Peer
+from .router import Router
 
 __all__ = ["Verdict"]
 
@@ -33,6 +35,19 @@ class Verdict:
         self._attempts = attempts
         self._peers = peers
         self._judge = Judge(disk)
+
+    def check_connections(self, router: Router, links: Sequence[Link]) -> None:
+        """Nobody is left of whom the client is gone, and nobody is where he may not be; raises `AssertionError`."""
+        there = {link.mailbox for link in links}
+        for name, state in router.connected.items():
+            assert state.mailbox.closed == (state.mailbox not in there), f"connection {name} outlived its client"
+            for room in state.subscriptions:
+                owner = self._judge.state_in_log(room).get("owner")
+                assert state.identity is not None
+                assert state.identity.may_subscribe(room, owner), f"{name} is in {room}, which it may not read"
+        subscriptions = sum(len(state.subscriptions) for state in router.connected.values())
+        assert len(router.ledger) == subscriptions, "the rooms count others than the connections"
+        assert all(not link.under_way for link in links), "something is under way for ever"
 
     def check_rooms(self, states: Sequence[replies.State], *, escalated: bool) -> None:
         """Hold rooms and clients against the disk; raises `AssertionError`.
