@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -18,6 +17,7 @@ from .router import RouterProcess, RunFailed
 from .service import Service
 from .subscriber import Subscriber, tops
 from .tasks import running, while_alive, within
+from .verdict import check
 from .ways import over_http, over_websocket
 
 __all__ = ["run"]
@@ -25,8 +25,6 @@ __all__ = ["run"]
 _LET_IN_S = 60.0
 _SETTLE_S = 60.0
 _CATCH_UP_S = 120.0
-_CHECK_S = 300.0
-_REPOSITORY = Path(__file__).parents[2]
 
 
 async def run(plan: Plan, folder: Path) -> Outcome:
@@ -54,7 +52,7 @@ async def run(plan: Plan, folder: Path) -> Outcome:
             stack.push_async_callback(router.stop)
             await router.start()
             await _act(plan, records, router, disk, tally, stack)
-    verdict, exit_code = await _check(records)
+    verdict, exit_code = await check(records)
     return Outcome(tally, verdict, exit_code, tuple(_complaints(plan, tally, verdict)))
 
 
@@ -143,26 +141,6 @@ async def _service(
     with Recorder(records, name) as recorder:
         async with way as publish:
             yield Service(name, rooms, plan, publish, recorder, tally)
-
-
-async def _check(records: Path) -> tuple[str, int]:
-    """Run the checker as a program of its own; return what it says and how it ends."""
-    checker = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.checker", str(records)),
-        cwd=_REPOSITORY,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(_CHECK_S):
-            output, _ = await checker.communicate()
-    finally:
-        if checker.returncode is None:
-            checker.kill()
-            await checker.wait()
-    assert checker.returncode is not None
-    return output.decode(), checker.returncode
 
 
 def _complaints(plan: Plan, tally: Tally, verdict: str) -> Iterator[str]:
