@@ -87,7 +87,7 @@ class Lock:
             sync(self._path.parent)
             self._named = True
 
-    def note(self, mark: tuple[str, int] | None) -> None:
+    def note(self, mark: tuple[str, int]) -> None:
         """Remember a mark; it outlives the process, and a power cut only some seconds later."""
         self.mark = mark
         if self._held is not None:

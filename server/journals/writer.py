@@ -142,6 +142,9 @@ class Writer(pykka.ThreadingActor):
 
         def plan(report: Report) -> None:
             batch.planned = report
+            if report.forgotten:
+                # What the lock has a mark of may be gone with this commit, and would be missed after a power cut.
+                self._place.lock.keep(self._place.lock.tokens, None)
 
         store = self._opened_store()
         report = store.run(batch.operations, batch.now_ms, plan)
@@ -220,11 +223,8 @@ class Writer(pykka.ThreadingActor):
         report = outcome.report
         if report is None:
             return
-        mark, forgotten = report.mark, report.forgotten
-        if mark is not None and mark[0] not in forgotten:
-            self._place.lock.note(mark[1:])
-        elif forgotten:
-            self._place.lock.note(None)  # the event it is of may be gone
+        if report.mark is not None and report.mark[0] not in report.forgotten:
+            self._place.lock.note(report.mark[1:])
 
     # --- the file
 

@@ -20,9 +20,11 @@ from actors.errors import PostroomError, Refusal
 from actors.events import Event
 from actors.log import RoomRecord
 from actors.messages import Append
+from server.journals import retention
 from server.journals.faults import JournalError
 from server.journals.lock import Lock
 from server.journals.store import Store
+from server.journals.turn import Turn
 from server.journals.writer import Writer
 from tests.actors.making import a_draft
 
@@ -244,6 +246,38 @@ async def test_events_that_were_taken_back_leave_no_mark(path: Path, logged: Log
     async with keeper(killed) as kept:
         assert not are_new(await epochs_in(kept), before)
         assert await kept.ids() == ["a"]
+    assert renewals(logged) == []
+
+
+async def test_a_kill_as_rooms_are_forgotten_keeps_the_epochs(
+    path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the event that the lock had a mark of went with its room."""
+    monkeypatch.setattr(retention, "_CHECK_EVERY", 1)
+    killed: list[Path] = []
+    keep = Store._keep
+
+    def committed(self: Store, turn: Turn) -> None:
+        keep(self, turn)
+        if turn.report.forgotten:
+            killed.append(left_by_a_kill(path, f"killed {len(killed)}"))
+
+    monkeypatch.setattr(Store, "_keep", committed)
+    async with keeper(path, most_bytes=1) as kept:
+        before = await epochs_in(kept)
+        await kept.append("a")
+        await kept.record("old:1")
+        await kept.append("last", room="old:1")
+        kept.log.snapshot("old:1", 1, b'{"alerts":{}}', watched=False)
+        kept.log.release("old:1")
+        await kept.clock.advance(61)  # until now all was in use, and so it was left alone for a minute
+        for _ in range(5):
+            kept.log.snapshot(ROOM, 1, b'{"alerts":{}}', watched=False)
+            await kept.record()
+    assert killed
+    for each in killed:
+        async with keeper(each) as kept:
+            assert (await kept.record()).epoch == before[0]
     assert renewals(logged) == []
 
 

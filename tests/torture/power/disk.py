@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -163,7 +164,7 @@ def _sectors(write: Change, sector: int) -> list[Change]:
     cuts = [write.offset, *range((write.offset // sector + 1) * sector, end, sector), end]
     return [
         write._replace(offset=first, data=write.data[first - write.offset : last - write.offset])
-        for first, last in zip(cuts, cuts[1:])
+        for first, last in pairwise(cuts)
     ]
 
 
