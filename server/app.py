@@ -36,6 +36,7 @@ from .clock import SystemClock
 from .http import Api, Readiness
 from .journals.faults import JournalError
 from .journals.sqlite import SqliteLog
+from .lag import LagWatch
 from .listener import Listener
 from .origins import OriginPolicy
 from .registry import Registry
@@ -97,6 +98,7 @@ class Router:
 
         # The tree of supervisors.
         self.clock: Clock = SystemClock(loop)
+        self._lag = LagWatch(self.clock)
         self._root = Mailbox(name="root")
         self._root_start = SupervisorStart("root", self.clock)
         self._root.monitor = self._root_ended
@@ -170,12 +172,14 @@ class Router:
             await self.stop()
             raise
         self._started = True
+        self._lag.start()
         log.info("router_started", ws=self.addresses.ws_url, api=self.addresses.api_url, dev=settings.dev)
         return self.addresses
 
     async def stop(self) -> None:
         """Stop everything, from the outside in; clients are told when to come back."""
         assert self._failed is not None
+        self._lag.stop()
         self._draining = True
         await self._listener.drain()
         await self._api.stop()

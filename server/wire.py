@@ -47,6 +47,8 @@ if sys.platform == "linux":
 else:
     _TIOCOUTQ = None
 
+_UNACKNOWLEDGED_MS = 6000
+"""How long what was sent may stay unacknowledged before TCP gives a client up (tcp(7), TCP_USER_TIMEOUT)."""
 _ANSWERED = Request("", Headers())
 """Stands for the request of every connection that was upgraded: the library asks whether there was one."""
 _PING = bytes(WebSocketFrame(Opcode.PING, b"").serialize(mask=False))
@@ -84,10 +86,10 @@ class GuardedConnection(MeasuredConnection):
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; a peer that vanishes while something is sent to it is found by TCP within 10 s."""
+        """Begin; a peer that vanishes while something is sent to it is found by TCP within 6 s."""
         super().connection_made(transport)
         sock = transport.get_extra_info("socket")
-        for option, value in (("TCP_USER_TIMEOUT", 10_000), ("TCP_NOTSENT_LOWAT", _UNSENT)):
+        for option, value in (("TCP_USER_TIMEOUT", _UNACKNOWLEDGED_MS), ("TCP_NOTSENT_LOWAT", _UNSENT)):
             if sock is not None and hasattr(socket, option):
                 with contextlib.suppress(OSError):
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from . import disk
-from .plan import Outcome, Plan, short
+from .plan import Outcome, Plan, Tally, rounds, seconds_for, short
 from .router import RunFailed
 from .run import run
 
@@ -31,13 +31,36 @@ def main() -> int:
     if plan.disk_full and (reason := disk.unavailable()) is not None:
         print(f"skipped, the disk cannot be filled: {reason}")
         return 0
-    folder = Path(tempfile.mkdtemp(prefix="postroom-torture-"))
-    print(f"{plan.repeat()}\n  in {folder}", flush=True)
     began = time.monotonic()
-    good = False
+    print(plan.repeat(), flush=True)
+    shares = rounds(plan)
+    total = Tally()
+    good = True
+    for number, share in enumerate(shares, 1):
+        outcome = _run(share, keep=options.keep)
+        good = outcome is not None and outcome.good
+        if outcome is not None:
+            total.add(outcome.tally)
+        if not good:
+            print(f"round {number} of {len(shares)}; it alone: {share.repeat()}")
+            break
+        if len(shares) > 1:
+            since = time.monotonic() - began
+            print(
+                f"round {number} of {len(shares)}: {total.kills} kills so far, 0 violations, {since:.0f} s", flush=True
+            )
+    if len(shares) > 1:
+        print(total)
+    print(f"{'held' if good else 'FAILED'} after {time.monotonic() - began:.1f} s; again: {plan.repeat()}")
+    return int(not good)
+
+
+def _run(plan: Plan, *, keep: bool) -> Outcome | None:
+    """Run once and print how it went; None: it did not come to an end."""
+    folder = Path(tempfile.mkdtemp(prefix="postroom-torture-"))
+    outcome = None
     try:
         outcome = asyncio.run(_interruptible(plan, folder))
-        good = outcome.good
         print(f"{outcome.tally}\n{outcome.verdict}")
         for complaint in outcome.complaints:
             print(f"not as planned: {complaint}")
@@ -46,12 +69,11 @@ def main() -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("interrupted")
     finally:
-        if good and not options.keep:
+        if outcome is not None and outcome.good and not keep:
             shutil.rmtree(folder)
         else:
             print(f"records and the router's log are kept in {folder}")
-    print(f"{'held' if good else 'FAILED'} after {time.monotonic() - began:.1f} s; again: {plan.repeat()}")
-    return int(not good)
+    return outcome
 
 
 async def _interruptible(plan: Plan, folder: Path) -> Outcome:
@@ -66,7 +88,9 @@ def _plan(options: argparse.Namespace) -> Plan:
     seed = given.pop("seed", None)
     if seed is None:
         seed = random.SystemRandom().randrange(1_000_000)
-    return (short(seed) if options.short else Plan(seed))._replace(**given)
+    if options.short:
+        return short(seed)._replace(**given)
+    return Plan(seed)._replace(**{"seconds": seconds_for(given.get("kills", 0)), **given})
 
 
 def _options() -> argparse.Namespace:
@@ -81,7 +105,7 @@ def _options() -> argparse.Namespace:
         ("rooms", "they publish to"),
         ("subscribers", "that drop and resume"),
         ("rooms-each", "rooms of one subscriber"),
-        ("kills", "of the router with SIGKILL, under load"),
+        ("kills", "of the router with SIGKILL, under load; more than 50 are shared out over several runs"),
         ("disk-mib", "size of the disk that is filled"),
     ):
         default = getattr(plan, name.replace("-", "_"))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-__all__ = ["Outcome", "Plan", "Tally", "short"]
+__all__ = ["Outcome", "Plan", "Tally", "rounds", "seconds_for", "short"]
+
+_KILLS_A_ROUND = 50
+_SECONDS_A_KILL = 0.5
 
 
 class Plan(NamedTuple):
@@ -20,7 +23,8 @@ class Plan(NamedTuple):
     """Rooms of one subscriber."""
     kills: int = 20
     seconds: float = 60.0
-    """How long events are published; kills are spread over it, and it is prolonged when they take longer."""
+    """How long events are published; kills are spread over it, and it is prolonged when they take longer. For more than
+    120 kills the command line makes it half a second for each, unless it is given."""
     rate: float = 150.0
     """Events per second of one service, about."""
     drop_s: float = 6.0
@@ -67,6 +71,19 @@ def short(seed: int) -> Plan:
     )
 
 
+def rounds(plan: Plan) -> list[Plan]:
+    """Share out many kills over several runs, each with a journal of its own: records and journals stay small."""
+    count = max(1, -(-plan.kills // _KILLS_A_ROUND))
+    kills = [plan.kills // count + (number < plan.kills % count) for number in range(count)]
+    seconds = plan.seconds / count
+    return [plan._replace(seed=plan.seed + number, kills=each, seconds=seconds) for number, each in enumerate(kills)]
+
+
+def seconds_for(kills: int) -> float:
+    """Return how long to publish where nobody says it."""
+    return max(Plan._field_defaults["seconds"], kills * _SECONDS_A_KILL)
+
+
 class Tally:
     """What happened in a run; every part counts its own."""
 
@@ -93,6 +110,18 @@ class Tally:
         """From the first byte of ballast to the last."""
         self.recovered_s: float | None = None
         """From the end of the ballast to the next receipt; None: there was no ballast, or no receipt."""
+
+    def add(self, other: Tally) -> None:
+        """Take in what happened in another run."""
+        for name, value in vars(other).items():
+            mine = getattr(self, name)
+            if isinstance(value, dict):
+                for code, count in value.items():
+                    mine[code] = mine.get(code, 0) + count
+            elif name in ("longest_start_s", "recovered_s"):
+                setattr(self, name, max(mine or 0.0, value or 0.0))
+            else:
+                setattr(self, name, mine + value)
 
     def __str__(self) -> str:
         refused = ", ".join(f"{code} {count}" for code, count in sorted(self.refused.items())) or "0"
