@@ -1,4 +1,4 @@
-"""Two machines joined by a cable, as network namespaces: packets can be dropped between them, either way or by chance.
+"""Two machines joined by a cable, as network namespaces: packets can be dropped between them, all of them or one in so many.
 
 Needs root, `ip` (iproute2) and `nft` (nftables). Sockets that are made inside a namespace stay there.
 """
@@ -49,10 +49,9 @@ class Cable:
             os.close(there)
             os.close(here)
 
-    def lose(self, address: str, share: float = 1.0) -> None:
-        """Lose what is sent to this address from now on: all of it, or a share of the packets."""
-        chance = "" if share == 1.0 else f"numgen random mod 1000 < {round(share * 1000)} "
-        self._nft(address, f"add rule inet faults arriving iifname != lo {chance}counter drop")
+    def lose(self, address: str, one_in: int = 1) -> None:
+        """Lose one packet in so many of those that are sent to this address from now on."""
+        self._nft(address, f"add rule inet faults arriving iifname != lo numgen inc mod {one_in} 0 counter drop")
 
     def lost(self, address: str) -> int:
         """Count the packets to this address that were lost since the last mend."""
