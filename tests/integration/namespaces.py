@@ -1,4 +1,4 @@
-"""Two machines joined by a cable, as network namespaces: packets can be dropped between them, all of them or one in so many.
+"""Two machines joined by a cable, as network namespaces, between which packets are lost: all, or one in so many.
 
 Needs root, `ip` (iproute2) and `nft` (nftables). Sockets that are made inside a namespace stay there.
 """

@@ -22,6 +22,19 @@ __all__ = ["Control", "control"]
 _servers: list[asyncio.AbstractServer] = []
 
 
+_FAILURES = (ValueError, asyncio.CancelledError, SystemExit)
+
+
+class _Poison:
+    """Arguments that cannot be taken: whoever handles the call fails."""
+
+    def __init__(self, failure: type[BaseException]) -> None:
+        self._failure = failure
+
+    def __iter__(self) -> Any:
+        raise self._failure
+
+
 class _Inside:
     """What the plug-in does in the router's process."""
 
@@ -51,9 +64,12 @@ class _Inside:
             "descriptors": len(os.listdir("/proc/self/fd")),
         }
 
-    def kill(self, every_s: float) -> dict[str, int]:
-        """Crash one connection's actor after the other, round robin, from now on."""
-        self._killing = asyncio.get_running_loop().create_task(self._kill(every_s))
+    def kill(self, every_s: float, at_once: int = 1) -> dict[str, int]:
+        """Crash one connection's actor after the other, round robin, so many every so often, from now on.
+
+        By an exception, a cancellation and an exit, in turn.
+        """
+        self._killing = asyncio.get_running_loop().create_task(self._kill(every_s, at_once))
         return {}
 
     def stop_killing(self) -> dict[str, int]:
@@ -62,11 +78,13 @@ class _Inside:
             self._killing.cancel()
         return {"killed": self._killed}
 
-    async def _kill(self, every_s: float) -> None:
+    async def _kill(self, every_s: float, at_once: int) -> None:
         while True:
             states = self._router.registry.states
-            states[self._killed % len(states)].mailbox.tell(ProxyCall(("explode",), (), {}))
-            self._killed += 1
+            for _ in range(at_once):
+                poison: Any = _Poison(_FAILURES[self._killed % len(_FAILURES)])
+                states[self._killed % len(states)].mailbox.tell(ProxyCall(("on_batch_end",), poison, {}))
+                self._killed += 1
             await asyncio.sleep(every_s)
 
 
