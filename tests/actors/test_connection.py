@@ -208,6 +208,21 @@ async def test_a_token_is_warned_of_and_then_ends_the_connection(hall: Hall) -> 
     assert client.wire.closed == (CloseCode.TOKEN_EXPIRED, "token_expired")
 
 
+@pytest.mark.parametrize(("jump_s", "closed"), [(36_000.0, True), (-36_000.0, False)])
+async def test_a_tokens_warning_is_a_timer_and_its_end_is_read_from_the_wall_clock(
+    hall: Hall, jump_s: float, closed: bool
+) -> None:
+    """When that is set forward by hours the token is over, and when it is set back it is not."""
+    client = await hall.welcomed(user(hall, expires_at=hall.clock.time() + 100.0))
+    hall.clock.jump_wall(jump_s)
+    await hall.clock.advance(39.0)
+    assert client.wire.of("notice") == []
+    await hall.clock.advance(2.0)
+    assert len(client.wire.of("notice")) == 1
+    await hall.clock.advance(85.0)
+    assert (client.wire.closed == (CloseCode.TOKEN_EXPIRED, "token_expired")) == closed
+
+
 async def test_a_refreshed_token_goes_on(hall: Hall) -> None:
     client = await hall.welcomed(user(hall, expires_at=hall.clock.time() + 100.0))
     new = user(hall, "new", expires_at=hall.clock.time() + 1000.0)
