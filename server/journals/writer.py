@@ -147,6 +147,7 @@ class Writer(pykka.ThreadingActor):
                 self._place.lock.keep(self._place.lock.tokens, None)
 
         store = self._opened_store()
+        self._keep_lock()
         report = store.run(batch.operations, batch.now_ms, plan)
         try:
             self._look()
@@ -259,6 +260,21 @@ class Writer(pykka.ThreadingActor):
             log.warning("journal_epochs_renewed", path=str(self._place.path), rooms=len(store.names), reason=copy)
         log.info("journal_opened", path=str(self._place.path), rooms=len(store.names), created=found == "nothing")
         return store
+
+    def _keep_lock(self) -> None:
+        """See that the lock is still this router's: its file may have been deleted, and another router let in by that.
+
+        Raises:
+            JournalError: Another router has it. What that one writes is not known here: rooms have to be opened again.
+        """
+        try:
+            with contextlib.suppress(OSError):  # it is tried again with the next batch
+                self._place.lock.take()
+        except JournalError:
+            self._drop()
+            self._opened = {}
+            self._ident = ""
+            raise
 
     def _look(self) -> None:
         """See whether the file is where it was, and put it back where it was deleted."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from actors.errors import Refusal
+from actors.events import Event
 from server.journals import schema
 from server.journals.faults import JournalError
 from server.journals.place import Place
@@ -35,6 +37,10 @@ def make(path: Path, content: bytes = b"") -> Path:
 
 def content(path: Path) -> bytes:
     return path.read_bytes()
+
+
+def lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 def foreign_database(path: Path, *, mode: str = "DELETE") -> bytes:
@@ -123,6 +129,39 @@ async def test_two_routers_on_one_journal_the_second_is_refused(path: Path) -> N
         await kept.append("a")
     async with keeper(path) as kept:
         assert await kept.ids() == ["a"]
+
+
+async def test_a_lock_that_is_deleted_lets_no_second_router_in_once_an_event_was_kept(path: Path) -> None:
+    async with keeper(path) as kept:
+        await kept.record()
+        lock_of(path).unlink()
+        await kept.append("a")
+        assert "it is in use by another router" in await refusal(path)
+        await kept.append("b")
+    async with keeper(path) as kept:
+        assert await kept.ids() == ["a", "b"]
+
+
+async def test_a_router_whose_lock_was_deleted_writes_nothing_beside_a_second_one(path: Path) -> None:
+    """It refuses events as long as the other one is there, and then goes on from what that one has left."""
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a")
+        lock_of(path).unlink()
+        async with keeper(path) as second:
+            assert await second.ids() == ["a"]
+            (refused,) = await kept.append("b")
+            assert isinstance(refused, Refusal)
+            assert "it is in use by another router" in refused.message
+            await second.append("c")
+            await kept.probe()
+            assert kept.log.trouble is not None
+        await kept.probe()
+        assert kept.log.trouble is None
+        assert await kept.ids() == ["a", "c"]
+        (event,) = await kept.append("d")
+        assert isinstance(event, Event)
+        assert event.offset == 3
 
 
 async def test_the_lock_ends_with_the_process_that_held_it(path: Path) -> None:
