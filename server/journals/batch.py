@@ -11,7 +11,7 @@ from actors.errors import ErrorCode, LogUnavailable, Refusal
 from .operations import Add, Open, Operation, Result
 from .turn import Report
 
-__all__ = ["Batch", "Begun", "Outcome", "refused", "unavailable"]
+__all__ = ["Batch", "Begun", "Outcome", "in_doubt", "refused", "unavailable"]
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -60,6 +60,16 @@ def unavailable(reason: str) -> Refusal:
     return Refusal(
         ErrorCode.JOURNAL_UNAVAILABLE,
         f"events cannot be kept now; the journal is unavailable: {reason}; nothing was published, try again",
+        retry_after_ms=1000,
+    )
+
+
+def in_doubt(reason: str) -> Refusal:
+    """Refuse an event that was written and not synced: if the router ends now, the next one may find it."""
+    return Refusal(
+        ErrorCode.INTERNAL,
+        f"the event could not be made safe; the journal is unavailable: {reason}; it may be kept all the same, "
+        "try again with the same event_id",
         retry_after_ms=1000,
     )
 

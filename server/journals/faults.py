@@ -7,7 +7,7 @@ import sqlite3
 
 from actors.errors import PostroomError
 
-__all__ = ["DamagedError", "JournalError", "is_damage", "is_trouble", "reason_of"]
+__all__ = ["DamagedError", "JournalError", "is_damage", "is_in_doubt", "is_trouble", "reason_of"]
 
 
 class JournalError(PostroomError):
@@ -19,6 +19,8 @@ class DamagedError(Exception):
 
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+_NOT_SYNCED = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
 
 _FULL = "its disk is full: free some space"
 _READ_ONLY = "its file or file system is read-only: make it writable again"
@@ -55,6 +57,11 @@ def is_trouble(error: BaseException) -> bool:
     if isinstance(error, sqlite3.Error):
         return _code(error) in _REASONS or _code(error) == sqlite3.SQLITE_IOERR
     return isinstance(error, OSError | MemoryError)
+
+
+def is_in_doubt(error: BaseException) -> bool:
+    """Tell whether a commit that failed with this may be in the file after a crash: it was written, not synced."""
+    return getattr(error, "sqlite_errorcode", None) in _NOT_SYNCED
 
 
 def reason_of(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import pykka
@@ -16,8 +16,8 @@ from actors.errors import ErrorCode, Refusal
 from actors.mailbox import Target
 
 from . import life
-from .batch import Batch, Begun, Outcome, refused, unavailable
-from .faults import DamagedError, JournalError, is_damage, is_trouble, reason_of
+from .batch import Batch, Begun, Outcome, in_doubt, refused, unavailable
+from .faults import DamagedError, JournalError, is_damage, is_in_doubt, is_trouble, reason_of
 from .operations import Open, Release, Result
 from .place import Place
 from .store import Store, connect
@@ -122,7 +122,8 @@ class Writer(pykka.ThreadingActor):
                     except OSError as second:
                         return self._trouble(batch, f"it is damaged and cannot be set aside: {reason_of(second)}")
                 elif is_trouble(raised):
-                    return self._trouble(batch, reason_of(raised))
+                    refuse = in_doubt if is_in_doubt(raised) else unavailable
+                    return self._trouble(batch, reason_of(raised), refuse)
                 else:
                     # A bug, or what nobody thought of: begin with a clean slate, and look what was committed.
                     self._drop()
@@ -178,10 +179,10 @@ class Writer(pykka.ThreadingActor):
         begun, self._begun = self._begun, None
         return Outcome(begun=begun, **fields)
 
-    def _trouble(self, batch: Batch, reason: str) -> Outcome:
+    def _trouble(self, batch: Batch, reason: str, refuse: Callable[[str], Refusal] = unavailable) -> Outcome:
         """Nothing can be written: refuse the events, and read what is asked for as far as that goes."""
         batch.planned = None
-        results = refused(batch.operations, unavailable(reason), reason)
+        results = refused(batch.operations, refuse(reason), reason)
         report = None
         with contextlib.suppress(sqlite3.Error):  # then it is as if it had not been tried
             report = self._read(batch, results)

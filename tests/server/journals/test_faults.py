@@ -400,6 +400,27 @@ async def test_a_disk_that_fails_as_a_room_is_read_is_trouble_at_once(
         assert await kept.ids() == ["a"]
 
 
+async def test_an_event_that_was_written_and_not_synced_is_in_doubt(
+    kept: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash it may be there: whoever published it is told that nobody knows, and the journal goes on."""
+    await kept.record()
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+    error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+
+    def failing(self: store.Store, *_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Store, "run", failing)
+        refusal = only(await kept.append("a"))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.retry_after_ms) == (ErrorCode.INTERNAL, 1000)
+    assert "try again with the same event_id" in refusal.message
+    await goes_on(kept, "a", 1)
+
+
 async def test_what_waits_is_written_at_the_stop_when_the_trouble_is_over(disk: Disk, path: Path) -> None:
     async with keeper(path) as kept:
         await kept.record()

@@ -7,6 +7,7 @@ what it answers. Who reads them knows as much as the journal's clients did when 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -22,12 +23,13 @@ from actors.messages import Append, AppendFailed, Committed
 from server import logs
 from server.clock import SystemClock
 from server.journals import retention, store
+from server.journals.faults import JournalError
 from server.journals.sqlite import SqliteLog
 from tests.actors.making import a_draft
 
 from . import planted
-from .moment import Moment
-from .preload import begin_trace, cut_at
+from .moment import Failing, Moment
+from .preload import begin_trace, cut_at, fail_at
 
 __all__ = ["Found", "Life", "Line", "Opened", "Refused", "Sent", "Stopped", "Stopping", "Told", "live"]
 
@@ -115,6 +117,8 @@ class Life(NamedTuple):
     """See `SqliteLog`; 0: no bound."""
     plant: str | None
     """What is made wrong on purpose."""
+    failing: Failing | None = None
+    """What the disk does not do."""
 
 
 def live(life: Life, source: random.Random, trace: int, lines: int, log: int) -> None:
@@ -135,10 +139,17 @@ def live(life: Life, source: random.Random, trace: int, lines: int, log: int) ->
     retention._CHECK_EVERY = _CHECK_EVERY
     planted.plant(life.plant)
     begin_trace(life.journal.parent, trace)
+    if life.failing is not None:
+        fail_at(*life.failing)
     if not life.moment.waits_for:
         cut_at(life.moment.kinds, life.moment.files, life.after)
-    asyncio.run(_Keeper(life, source, lines).run())
+    with contextlib.suppress(*(() if life.failing is None else (JournalError, _Unavailable))):
+        asyncio.run(_Keeper(life, source, lines).run())
     os._exit(0)
+
+
+class _Unavailable(Exception):
+    """A room cannot be read."""
 
 
 class _Keeper:
@@ -195,8 +206,9 @@ class _Keeper:
         elif chance < 0.9:
             room = source.choice(self._life.rooms)
             await self._answers()
-            self._log.release(room)
-            await self._find(room)
+            if self._rooms[room].top:  # one in which nothing happened may come back under another epoch
+                self._log.release(room)
+                await self._find(room)
         else:
             await self._retire(f"old:{source.randrange(_OLD_ROOMS)}")
         if source.random() < 0.4:
@@ -208,7 +220,8 @@ class _Keeper:
         ready: asyncio.Future[RoomRecord | LogUnavailable] = asyncio.get_running_loop().create_future()
         self._log.open(room, ready.set_result)
         record = await ready
-        assert isinstance(record, RoomRecord), record
+        if not isinstance(record, RoomRecord):
+            raise _Unavailable(str(record))
         self._rooms[room] = found = Found(
             room,
             record.epoch,

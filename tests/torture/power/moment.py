@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .preload import File, Kind
 
-__all__ = ["MOMENTS", "Moment"]
+__all__ = ["MOMENTS", "Failing", "Moment"]
 
 _ALL_KINDS = frozenset(Kind) - {Kind.CUT}
 _ALL_FILES = frozenset(File)
@@ -29,6 +29,22 @@ class Moment(NamedTuple):
     def draw(self, source: random.Random) -> int:
         """Choose before which of the changes it is."""
         return source.randrange(self.most)
+
+
+class Failing(NamedTuple):
+    """What a disk does not do: it says `Input/output error` to so many changes of these kinds, after so many."""
+
+    kinds: frozenset[Kind]
+    files: frozenset[File]
+    after: int
+    count: int
+
+    @classmethod
+    def draw(cls, source: random.Random) -> Failing:
+        """Choose what fails."""
+        files = source.choice((File.WAL, File.WAL, File.JOURNAL, File.LOCK))
+        kinds = source.choice((_CONTENT, frozenset({Kind.SYNC})))
+        return cls(kinds, frozenset({files}), source.randrange(60), source.choice((1, 3, 1000)))
 
 
 MOMENTS = (

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-__all__ = ["File", "Kind", "begin_trace", "cut_at", "preloaded", "restart_preloaded"]
+__all__ = ["File", "Kind", "begin_trace", "cut_at", "fail_at", "preloaded", "restart_preloaded"]
 
 _SOURCE = Path(__file__).with_name("shim.c")
 _COMPILE_S = 60.0
@@ -73,6 +73,11 @@ def begin_trace(folder: Path, trace: int) -> None:
 def cut_at(kinds: frozenset[Kind], files: frozenset[File], after: int) -> None:
     """End this process before a change of these kinds to these files, when so many of them were made."""
     ctypes.CDLL(None).power_cut(_bits(kinds), _bits(files), ctypes.c_long(after))
+
+
+def fail_at(kinds: frozenset[Kind], files: frozenset[File], after: int, count: int) -> None:
+    """Let so many changes of these kinds to these files fail, when so many of them were made."""
+    ctypes.CDLL(None).power_fail(_bits(kinds), _bits(files), ctypes.c_long(after), ctypes.c_long(count))
 
 
 def _bits(values: frozenset[Kind] | frozenset[File]) -> int:

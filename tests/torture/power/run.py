@@ -16,7 +16,7 @@ import msgspec
 from ..recording import Recorder
 from .disk import Change, Disk, read_trace
 from .life import Life, Line, live
-from .moment import MOMENTS
+from .moment import MOMENTS, Failing
 from .preload import File, Kind
 from .witness import Witness
 
@@ -26,6 +26,8 @@ _CUTS_EACH = 25
 """After so many cuts the next journal begins on an empty disk."""
 _KILLED = 0.2
 """How often a process is killed while the power stays: what it had not synced is still there, and still not synced."""
+_FAILING = 0.15
+"""How often the disk fails in a life."""
 _MOST_BYTES = 512 * 1024
 _ROOMS = 5
 _LINES: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
@@ -34,7 +36,6 @@ _TELLTALES = (
     "journal_epochs_renewed",
     "journal_room_damaged",
     "journal_batch_failed",
-    "journal_left_open",
     "Traceback",
 )
 """What a power cut must never lead to, as it stands in the log."""
@@ -61,6 +62,8 @@ class Tally:
         self.kills = 0
         self.journals = 0
         self.acknowledged = 0
+        self.failures = 0
+        """How often a journal could not be written for a while."""
         self.trimmed = 0
         """How often something was dropped because a journal was too large."""
         self.during: Counter[str] = Counter()
@@ -73,7 +76,8 @@ class Tally:
             ", ".join(f"{what} {count}" for what, count in each.most_common()) for each in (self.during, self.before)
         )
         return (
-            f"cuts       {self.cuts} on {self.journals} journals, and {self.kills} kills without a cut\n"
+            f"cuts       {self.cuts} on {self.journals} journals, {self.kills} kills without a cut\n"
+            f"failures   {self.failures} times a journal could not be written for a while\n"
             f"events     acknowledged {self.acknowledged}; journals cut down to size {self.trimmed}\n"
             f"cut while  {during}\n"
             f"cut before {before}"
@@ -123,7 +127,8 @@ class _Journal:
         cut = 0
         while cut < cuts:
             moment = source.choice(MOMENTS)
-            life = self._life(source.randint(2, 60))._replace(moment=moment, after=moment.draw(source))
+            failing = Failing.draw(source) if source.random() < _FAILING else None
+            life = self._life(source.randint(2, 60))._replace(moment=moment, after=moment.draw(source), failing=failing)
             self._live(life)
             if source.random() < _KILLED:
                 self._tally.kills += 1
@@ -143,7 +148,7 @@ class _Journal:
         return Life(self._lives, journal, self._rooms, steps, MOMENTS[0], -1, self._most_bytes, self._plan.plant)
 
     def _live(self, life: Life) -> None:
-        self._witness.begin(life.number)
+        self._witness.begin(life.number, failing=life.failing is not None)
         source = random.Random(self._random.random())
         with tempfile.TemporaryFile() as trace, self._log.open("ab") as log:
             before = log.tell()
@@ -159,6 +164,7 @@ class _Journal:
         said = self._log.read_bytes()[before:].decode(errors="replace")
         self.complaints += (f"life {life.number}: {each}" for each in _TELLTALES if each in said)
         self._tally.trimmed += said.count("journal_trimmed")
+        self._tally.failures += said.count("journal_unavailable")
         self._count(changes, life)
 
     def _fork(self, life: Life, source: random.Random, trace: int, log: int) -> int:

@@ -1,11 +1,12 @@
-/* Preloaded into a process: writes down every change that it makes to the files of one folder, and ends it as a power
- * cut does, in the middle of things, before a chosen change. What the disk would hold by then is worked out from what
+/* Preloaded into a process: writes down every change that it makes to the files of one folder, lets some of them fail,
+ * and ends it as a power cut does, in the middle of things, before a chosen change. What the disk would hold by then is worked out from what
  * was written down (disk.py): which writes were synced, and which were not.
  *
- * power_begin says which folder and where to write, power_cut when to end. Until then nothing happens here.
+ * power_begin says which folder and where to write, power_cut when to end, power_fail what fails. Until then nothing happens here.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -34,6 +35,8 @@ static char folder[PATH_MAX];
 static int trace = -1;
 static unsigned cut_kinds, cut_files;
 static long cut_after = -1;
+static unsigned fail_kinds, fail_files;
+static long fail_after, fail_count;
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
@@ -53,6 +56,15 @@ void power_cut(unsigned kinds, unsigned files, long after)
     cut_files = files;
     cut_after = after;
     pthread_mutex_unlock(&mutex);
+}
+
+/* After so many changes of these kinds to these files, let the next ones fail with EIO. */
+void power_fail(unsigned kinds, unsigned files, long after, long count)
+{
+    fail_kinds = kinds;
+    fail_files = files;
+    fail_after = after;
+    fail_count = count;
 }
 
 static int file_of(const char *path)
@@ -100,8 +112,9 @@ static void note(enum kind kind, uint64_t inode, uint64_t offset, const char *na
     put(data, count);
 }
 
-/* Taken around each change and its record, so that they are written down in the order in which they were made. */
-static void enter(enum kind kind, int file)
+/* Taken around each change and its record, so that they are written down in the order in which they were made. Returns
+ * whether the change has to fail; then it is left already. */
+static int enter(enum kind kind, int file)
 {
     pthread_mutex_lock(&mutex);
     if (cut_after >= 0 && cut_kinds >> kind & 1 && cut_files >> file & 1 && !cut_after--) {
@@ -110,6 +123,13 @@ static void enter(enum kind kind, int file)
         for (;;)
             pause();
     }
+    if (!fail_count || !(fail_kinds >> kind & 1 && fail_files >> file & 1) || fail_after-- > 0)
+        return 0;
+    fail_after = 0;
+    fail_count--;
+    pthread_mutex_unlock(&mutex);
+    errno = EIO;
+    return 1;
 }
 
 static void leave(void) { pthread_mutex_unlock(&mutex); }
@@ -133,8 +153,8 @@ static int opened(int (*real)(const char *, int, ...), const char *path, int fla
         return real(path, flags, mode);
     struct stat found;
     int change = (flags & O_CREAT) && stat(path, &found) ? CREATE : flags & O_TRUNC ? TRUNCATE : -1;
-    if (change >= 0)
-        enter(change, file);
+    if (change >= 0 && enter(change, file))
+        return -1;
     int descriptor = real(path, flags, mode);
     if (descriptor >= 0 && descriptor < MOST_DESCRIPTORS) {
         open_files[descriptor].inode = inode_of(descriptor);
@@ -172,7 +192,8 @@ int close(int descriptor)
         int file = file_at(descriptor);                                                       \
         if (file == UNTRACKED)                                                                \
             return REAL(name)(descriptor, data, count, offset);                               \
-        enter(WRITE, file);                                                                   \
+        if (enter(WRITE, file))                                                                   \
+            return -1;                                                                   \
         ssize_t done = REAL(name)(descriptor, data, count, offset);                           \
         if (done > 0)                                                                         \
             note(WRITE, open_files[descriptor].inode, offset, "", "", data, done);            \
@@ -187,7 +208,8 @@ ssize_t write(int descriptor, const void *data, size_t count)
     int file = file_at(descriptor);
     if (file == UNTRACKED)
         return REAL(write)(descriptor, data, count);
-    enter(WRITE, file);
+    if (enter(WRITE, file))
+        return -1;
     ssize_t done = REAL(write)(descriptor, data, count);
     if (done > 0)
         note(WRITE, open_files[descriptor].inode, lseek(descriptor, 0, SEEK_CUR) - done, "", "", data, done);
@@ -201,7 +223,8 @@ ssize_t write(int descriptor, const void *data, size_t count)
         int file = file_at(descriptor);                                           \
         if (file == UNTRACKED)                                                    \
             return REAL(name)(descriptor, size);                                  \
-        enter(TRUNCATE, file);                                                    \
+        if (enter(TRUNCATE, file))                                                    \
+            return -1;                                                    \
         int failed = REAL(name)(descriptor, size);                                \
         if (!failed)                                                              \
             note(TRUNCATE, open_files[descriptor].inode, size, "", "", "", 0);    \
@@ -218,7 +241,8 @@ TRUNCATION(ftruncate64)
         if (file == UNTRACKED)                                                    \
             return REAL(name)(descriptor);                                        \
         int kind = file == FOLDER ? SYNC_FOLDER : SYNC;                           \
-        enter(kind, file);                                                        \
+        if (enter(kind, file))                                                        \
+            return -1;                                                        \
         note(kind, open_files[descriptor].inode, 0, "", "", "", 0);               \
         leave();                                                                  \
         return 0;                                                                 \
@@ -231,7 +255,8 @@ int unlink(const char *path)
     int file = file_of(path);
     if (file == UNTRACKED)
         return REAL(unlink)(path);
-    enter(UNLINK, file);
+    if (enter(UNLINK, file))
+        return -1;
     int failed = REAL(unlink)(path);
     if (!failed)
         note(UNLINK, 0, 0, base(path), "", "", 0);
@@ -245,7 +270,8 @@ int unlink(const char *path)
         int file = file_of(to);                                        \
         if (file == UNTRACKED)                                         \
             return REAL(name)(from, to);                               \
-        enter(kind, file);                                             \
+        if (enter(kind, file))                                             \
+            return -1;                                             \
         int failed = REAL(name)(from, to);                             \
         if (!failed)                                                   \
             note(kind, 0, 0, base(from), base(to), "", 0);             \
