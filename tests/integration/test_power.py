@@ -45,6 +45,6 @@ async def test_nothing_acknowledged_is_lost_over_power_cuts(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("plant", ["normal", "early"])
 async def test_power_cuts_find_a_journal_that_acknowledges_too_early(tmp_path: Path, plant: str) -> None:
-    code, said = await power(tmp_path, "--cuts", "20", "--seed", "1", "--plant", plant)
+    code, said = await power(tmp_path, "--cuts", "40", "--seed", "1", "--plant", plant)
     assert code == 1, said
-    assert re.search(r"^  fabricated full +[1-9]", said, re.MULTILINE), said
+    assert re.search(r"^[1-9]\d* violations?$", said, re.MULTILINE), said
