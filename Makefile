@@ -18,7 +18,7 @@ help:
 	@echo "make lint   check style        make types  check types"
 	@echo "make bench  measure (NAME=fanout for one)"
 	@echo "make bench-docs  write what was measured last into the documentation"
-	@echo "make torture  kill the router under load and fill its disk (minutes): nothing acknowledged may be lost"
+	@echo "make torture  kill the router under load, fill its disk, cut its power (minutes): nothing acknowledged may be lost"
 	@echo "make simulate  live through SEEDS=$(SEEDS) simulated histories, each with faults of its own"
 	@echo "make clean  remove the environment and caches"
 
@@ -57,6 +57,7 @@ torture: setup
 	$(BIN)/python -m tests.torture
 	$(BIN)/python -m tests.torture --disk-full --kills 0 --seconds 30
 	$(BIN)/python -m tests.torture --disk-full --kills 5 --seconds 30
+	$(BIN)/python -m tests.torture.power --cuts 1000
 
 simulate: setup
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
