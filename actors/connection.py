@@ -250,7 +250,8 @@ class Connection(LoopActor):
                 self._greeting.take(room, Refused(None, Refusal(ErrorCode.FORBIDDEN, reason)))
             else:
                 self._send(replies.Revoked(room=room, reason=reason))
-            self._leave(room)
+            if not self._state.closed:  # that was one too many
+                self._leave(room)
 
     def _leave(self, room: str) -> None:
         if self._streams.leave(room):
