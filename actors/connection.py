@@ -102,7 +102,7 @@ class Connection(LoopActor):
     def _answer_failed(self, message: Any) -> None:
         for command in self._failed_commands(message):
             if isinstance(command, commands.Subscribe):
-                self._state.pending.pop(command.room, None)
+                self._state.room_answered(command.room, command)
             if isinstance(command, commands.Hello) and not self._state.welcomed:
                 self._state.hello = self._state.identity = None
                 self._obey_waiting()
@@ -388,7 +388,7 @@ class Connection(LoopActor):
         room, state = subscription.room, self._state
         if isinstance(tag, HelloRoom) and tag.greeting is not self._greeting:
             return  # asked by an actor that failed; this one has asked again
-        state.pending.pop(room, None)
+        state.room_answered(room, tag)
         if isinstance(tag, HelloRoom):
             state.subscriptions[room] = subscription
             subscription.own = state.identity is not None and room in state.identity.own_rooms
@@ -422,14 +422,14 @@ class Connection(LoopActor):
         tag = message.tag
         if isinstance(tag, HelloRoom):
             if tag.greeting is self._greeting:
-                self._state.pending.pop(tag.room, None)
+                self._state.room_answered(tag.room, tag)
                 joined_before = self._state.subscriptions.pop(tag.room, None)  # for an actor that failed
                 if joined_before is not None:
                     joined_before.leave()
                 self._room_answered_hello(tag.room, message)
             return
         if isinstance(tag, commands.Subscribe):
-            self._state.pending.pop(tag.room, None)
+            self._state.room_answered(tag.room, tag)
         if self._unsettled(tag):
             self._send_error(tag.id, message.refusal)
             self._settle(tag)

@@ -133,7 +133,8 @@ class Desk:
         self._state.publishing[id(command)] = command
 
     def _join(self, room: str, message: Subscribe) -> None:
-        mailbox = self._state.pending[room] = self._ports.directory.room(room)
+        mailbox = self._ports.directory.room(room)
+        self._state.pending[room] = mailbox, message.tag
         mailbox.tell(message)
 
     def _allow_reading(self, room: str, identity: Identity) -> None:

@@ -72,8 +72,14 @@ class ConnectionState:
         """Whether the router closes the socket: what still comes in is not obeyed."""
         self.publishing: dict[int, Publish | Ack] = {}
         """Publishes and acknowledgements that are under way, by identity: data cannot be hashed."""
-        self.pending: dict[str, Mailbox] = {}
+        self.pending: dict[str, tuple[Mailbox, object]] = {}
         """Rooms that were asked to let the connection in and have not answered yet."""
+
+    def room_answered(self, room: str, tag: object) -> None:
+        """Count a room as one that has answered, if it was asked with this tag: another one may be under way by now."""
+        asked = self.pending.get(room)
+        if asked is not None and asked[1] is tag:
+            del self.pending[room]
 
     def settle(self, command: Command) -> None:
         """Count an event that was under way as dealt with; once, whatever a failure makes come twice."""

@@ -147,5 +147,5 @@ def leave_all(state: ConnectionState) -> None:
         subscription.direct = False
         subscription.room_mailbox.tell(Detach(state.id))
     state.subscriptions.clear()
-    for mailbox in state.pending.values():  # when these rooms answer, nobody may be here any more
+    for mailbox, _ in state.pending.values():  # when these rooms answer, nobody may be here any more
         mailbox.tell(Detach(state.id))
