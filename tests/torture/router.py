@@ -6,10 +6,11 @@ import asyncio
 import itertools
 import os
 import random
+import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -25,6 +26,9 @@ _PORTS = range(20_000, 32_000)
 """Below those that the system gives to outgoing connections. A client that knocks at the port of a dead router may be
 given that very port as its own, and is then connected to itself."""
 
+_KEEP_ALL = {"POSTROOM_HISTORY_EVENTS": "1000000", "POSTROOM_HISTORY_S": "86400"}
+"""Room for every event, so that no position expires."""
+
 
 class RunFailed(Exception):
     """The run cannot go on: the router ended by itself, or was not ready in time. Says what it logged last."""
@@ -37,10 +41,22 @@ class RouterProcess:
         folder: Where its log goes.
         journal: What `--journal` gets.
         tally: Where kills and starts are counted.
+        settings: Its settings, by the names of their variables.
+        plugins: What it runs beside its own.
     """
 
-    def __init__(self, folder: Path, journal: str, tally: Tally) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        journal: str,
+        tally: Tally,
+        *,
+        settings: Mapping[str, str] = _KEEP_ALL,
+        plugins: Sequence[str] = (),
+    ) -> None:
         self.log = folder / "router.log"
+        self._settings = settings
+        self._plugins = [argument for plugin in plugins for argument in ("--plugin", plugin)]
         self._journal = journal
         self._tally = tally
         port, api_port = itertools.islice(_free_ports(), 2)
@@ -51,18 +67,14 @@ class RouterProcess:
 
     async def spawn(self) -> None:
         """Start it, and do not wait."""
-        # Without the caller's own settings; and with room for every event, so that no position expires.
+        # Without the caller's own settings.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")}
-        environment |= {
-            "POSTROOM_HISTORY_EVENTS": "1000000",
-            "POSTROOM_HISTORY_S": "86400",
-            "POSTROOM_LOG_FORMAT": "json",
-        }
+        environment |= {**self._settings, "POSTROOM_LOG_FORMAT": "json"}
         port, api_port = self._ports
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "server.cli", "serve", "--dev", "--journal", self._journal),
-                *("--port", str(port), "--api-port", str(api_port)),
+                *("--port", str(port), "--api-port", str(api_port), *self._plugins),
                 cwd=_REPOSITORY,
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -106,6 +118,21 @@ class RouterProcess:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
         return True
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def pause(self, seconds: float) -> None:
+        """Let it stand still for a while, as a machine that swaps or a virtual one that is moved does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     async def kill(self) -> None:
         """End it without a word."""

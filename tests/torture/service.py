@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from ..checker.records import Attempt, Receipt
 from .plan import Plan, Tally
@@ -45,7 +46,8 @@ class Service:
         self._way = way
         self._recorder = recorder
         self._tally = tally
-        self._random = plan.random(name)
+        self.random = plan.random(name)
+        """The source of its decisions."""
         events = 1 + _BATCHES * (_BATCH - 1) / 2
         self._pause_s = _AT_ONCE * events / plan.rate
         self._padding = "x" * (2000 if plan.disk_full else 100)
@@ -68,22 +70,24 @@ class Service:
 
     async def _publish_on(self) -> None:
         while not self._stopping:
-            count = self._random.randint(1, _BATCH) if self._random.random() < _BATCHES else 1
-            await self._see_through([self._event() for _ in range(count)])
-            await asyncio.sleep(self._random.expovariate(1 / self._pause_s))
+            count = self.random.randint(1, _BATCH) if self.random.random() < _BATCHES else 1
+            await self._see_through([self.event() for _ in range(count)])
+            await asyncio.sleep(self.random.expovariate(1 / self._pause_s))
 
-    def _event(self) -> Event:
-        room = self._random.choice(self._rooms)
+    def event(self) -> Event:
+        """Make the next event."""
+        room = self.random.choice(self._rooms)
         self._numbers[room] += 1
         number = self._numbers[room]
-        data = {"number": number, "padding": self._padding}
-        kind = "torture.step"
-        if self._random.random() < _WRONG:
-            kind = "No Kind"
-        elif self._random.random() < 0.5:
-            kind = "notification"
-            data |= {"level": "info", "message": f"number {number}"}
-        return Event(room, f"{self._name}.{room}.{number}", number, kind, data)
+        kind, data = ("No Kind", {}) if self.random.random() < _WRONG else self.content(room, number)
+        return Event(room, f"{self._name}.{room}.{number}", number, kind, {"number": number, **data})
+
+    def content(self, room: str, number: int) -> tuple[str, dict[str, Any]]:
+        """Choose kind and data of a room's next event."""
+        data: dict[str, Any] = {"padding": self._padding}
+        if self.random.random() < 0.5:
+            return "notification", data | {"level": "info", "message": f"number {number}"}
+        return "torture.step", data
 
     async def _see_through(self, events: list[Event]) -> None:
         while events:
@@ -92,17 +96,17 @@ class Service:
                 self._write_down(event, answer)
             events = [event for event, answer in zip(events, answers, strict=True) if self._again(answer)]
             if any(isinstance(answer, Refused | Nothing) for answer in answers):
-                await asyncio.sleep(self._random.uniform(0.1, 1.0) * _BACK_S)
+                await asyncio.sleep(self.random.uniform(0.1, 1.0) * _BACK_S)
 
     def _again(self, answer: Answer) -> bool:
         if isinstance(answer, Receipt):
-            return self._random.random() < _AGAIN
+            return self.random.random() < _AGAIN
         if isinstance(answer, Refused) and not answer.temporary:
             return False
         if self._giving_up:
             self._tally.not_taken += 1
             return False
-        if answer is Nothing.UNKNOWN and self._random.random() < _LEFT_UNKNOWN:
+        if answer is Nothing.UNKNOWN and self.random.random() < _LEFT_UNKNOWN:
             self._tally.given_up += 1
             return False
         return True

@@ -33,6 +33,7 @@ class Subscriber:
         recorder: Where its records go.
         tally: Where what happens to it is counted.
         drops: Whether it cuts its connections.
+        token: Who it is; None: it does not say.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Subscriber:
         tally: Tally,
         *,
         drops: bool = True,
+        token: str | None = None,
     ) -> None:
         self.name = name
         self.positions = positions
@@ -57,6 +59,7 @@ class Subscriber:
         self._recorder = recorder
         self._tally = tally
         self._drops = drops
+        self._identity = {} if token is None else {"token": token}
         self._random = plan.random(name)
         self._connections = 0
         self._waiting: set[str] = set()
@@ -109,7 +112,7 @@ class Subscriber:
             try:
                 known = {room: position for room, position in self.positions.items() if position is not None}
                 in_hello = {} if self._random.random() < _BY_SUBSCRIBE else known
-                await _say(connection, "hello", id="hello", resume=in_hello)
+                await _say(connection, "hello", id="hello", resume=in_hello, **self._identity)
                 for room in [room for room in self.positions if room not in in_hello]:
                     after = {"after": known[room]} if room in known else {}
                     await _say(connection, "subscribe", id=room, room=room, state=False, **after)
