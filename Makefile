@@ -8,9 +8,10 @@ PEERS  := $(VENV)/.peers-installed
 PORT     ?= 8000
 API_PORT ?= 8001
 SEEDS    ?= 10000
+MINUTES  ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench bench-docs torture simulate clean
+.PHONY: help setup run test lint types bench bench-docs torture simulate soak clean
 
 help:
 	@echo "make run    set up, start the router with its demo sessions, show where to look"
@@ -20,6 +21,7 @@ help:
 	@echo "make bench-docs  write what was measured last into the documentation"
 	@echo "make torture  kill the router under load, fill its disk, cut its power (minutes): nothing acknowledged may be lost"
 	@echo "make simulate  live through SEEDS=$(SEEDS) simulated histories, each with faults of its own"
+	@echo "make soak   half an hour of churn, chaos and slow clients: nothing may grow or be left over (MINUTES=5 for less)"
 	@echo "make clean  remove the environment and caches"
 
 setup: $(STAMP)
@@ -61,6 +63,9 @@ torture: setup
 
 simulate: setup
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+soak: setup
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/peers/node_modules

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from .native_client import WAIT_S, Message
 
-__all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "RawClient", "frame"]
+__all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "RawClient", "frame", "join_and_vanish"]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -162,3 +162,32 @@ class RawClient:
         """Reset the TCP connection."""
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
+
+
+async def join_and_vanish(url: str, number: int) -> list[str]:
+    """Connect, say hello, subscribe, and reset the connection: at once, after the upgrade, or when it is subscribed.
+
+    Args:
+        url: Of the router.
+        number: Chooses the moment, and the room: every other one has a room of its own.
+
+    Returns:
+        The types of the messages that were waited for.
+    """
+    hello = frame(TEXT, b'{"type": "hello"}')
+    room = number if number % 8 < 4 else number % 50
+    subscribe = frame(TEXT, b'{"type": "subscribe", "room": "doc:%d"}' % room)
+    async with RawClient(url) as client:
+        moment = number % 4
+        if moment == 0:
+            await client.send(
+                b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + hello + subscribe
+            )
+            seen = []
+        else:
+            await client.open(hello=False)
+            await client.send(hello + subscribe)
+            seen = [(await client.message())["type"] for _ in range(moment - 1)]
+        client.cut()
+        return seen

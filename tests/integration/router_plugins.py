@@ -9,6 +9,9 @@ import asyncio
 import gc
 import json
 import os
+from collections import Counter
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 from pykka import ActorRegistry
@@ -22,26 +25,13 @@ __all__ = ["Control", "control"]
 _servers: list[asyncio.AbstractServer] = []
 
 
-_FAILURES = (ValueError, asyncio.CancelledError, SystemExit)
-
-
-class _Poison:
-    """Arguments that cannot be taken: whoever handles the call fails."""
-
-    def __init__(self, failure: type[BaseException]) -> None:
-        self._failure = failure
-
-    def __iter__(self) -> Any:
-        raise self._failure
-
-
 class _Inside:
     """What the plug-in does in the router's process."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
         self._killing: asyncio.Task[None] | None = None
-        self._killed = 0
+        self._killed: Counter[str] = Counter()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Obey one command and hang up."""
@@ -58,33 +48,31 @@ class _Inside:
         return {
             "actors": len(ActorRegistry.get_all()),
             "connections": len(self._router.registry),
+            "rooms": len(self._router.directory),
             "subscriptions": len(self._router.ledger),
             "states": sum(isinstance(each, ConnectionState) for each in gc.get_objects()),
             "tasks": len(asyncio.all_tasks()) - 1,
             "descriptors": len(os.listdir("/proc/self/fd")),
         }
 
-    def kill(self, every_s: float, at_once: int = 1) -> dict[str, int]:
-        """Crash one connection's actor after the other, round robin, so many every so often, from now on.
-
-        By an exception, a cancellation and an exit, in turn.
-        """
-        self._killing = asyncio.get_running_loop().create_task(self._kill(every_s, at_once))
+    def kill(self, every_s: float, actors: Sequence[str] = ("Connection",)) -> dict[str, int]:
+        """Crash one actor after the other, from now on: of these classes in turn, and of each class round robin."""
+        self._killing = asyncio.get_running_loop().create_task(self._kill(every_s, actors))
         return {}
 
     def stop_killing(self) -> dict[str, int]:
-        """Crash no more; tell how many were."""
+        """Crash no more; tell how many were, of each class and in all."""
         if self._killing is not None:
             self._killing.cancel()
-        return {"killed": self._killed}
+        return {**self._killed, "killed": self._killed.total()}
 
-    async def _kill(self, every_s: float, at_once: int) -> None:
-        while True:
-            states = self._router.registry.states
-            for _ in range(at_once):
-                poison: Any = _Poison(_FAILURES[self._killed % len(_FAILURES)])
-                states[self._killed % len(states)].mailbox.tell(ProxyCall(("on_batch_end",), poison, {}))
-                self._killed += 1
+    async def _kill(self, every_s: float, actors: Sequence[str]) -> None:
+        for actor in cycle(actors):
+            mailboxes = [ref.actor_inbox for ref in ActorRegistry.get_by_class_name(actor)]
+            targets = [mailbox for mailbox in mailboxes if mailbox.name != "root"]  # after that one nothing goes on
+            if targets:
+                targets[self._killed[actor] % len(targets)].tell(ProxyCall(("explode",), (), {}))
+                self._killed[actor] += 1
             await asyncio.sleep(every_s)
 
 

@@ -17,7 +17,7 @@ import aiohttp
 
 from ..conftest import RouterProcess
 from ..native_client import WAIT_S, NativeClient
-from ..raw_client import TEXT, RawClient, frame
+from ..raw_client import join_and_vanish
 from .crowd import Follower, crowd
 from .router_plugins import Control
 from .services import HttpService, wait_until
@@ -204,7 +204,9 @@ async def test_clients_that_are_cut_off_at_once_leave_nothing(
         memory = rss(process.pid)
         started = time.monotonic()
         for start in range(0, clients, 100):
-            await asyncio.gather(*(_join_and_vanish(process.ws_url, number) for number in range(start, start + 100)))
+            numbers = range(start, start + 100)
+            seen = await asyncio.gather(*(join_and_vanish(process.ws_url, number) for number in numbers))
+            assert all(types == ["welcome", "subscribed"][: len(types)] for types in seen)
         took = time.monotonic() - started
         async with asyncio.timeout(WAIT_S):
             while (after := await plugin.do("counts")) != before:
@@ -224,25 +226,3 @@ async def test_clients_that_are_cut_off_at_once_leave_nothing(
         rss_growth_mib=round((rss(process.pid) - memory) / MIB, 1),
         **after,
     )
-
-
-async def _join_and_vanish(url: str, number: int) -> None:
-    """Connect, say hello, subscribe, and reset the connection: at once, after the upgrade, or when it is subscribed."""
-    hello = frame(TEXT, b'{"type": "hello"}')
-    room = number if number % 8 < 4 else number % 50
-    subscribe = frame(TEXT, b'{"type": "subscribe", "room": "doc:%d"}' % room)
-    async with RawClient(url) as client:
-        moment = number % 4
-        if moment == 0:
-            await client.send(
-                b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + hello + subscribe
-            )
-        else:
-            await client.open(hello=False)
-            await client.send(hello + subscribe)
-            if moment > 1:
-                assert (await client.message())["type"] == "welcome"
-            if moment > 2:
-                assert (await client.message())["type"] == "subscribed"
-        client.cut()

@@ -78,7 +78,7 @@ class RouterProcess:
                 cwd=_REPOSITORY,
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
+                stdout=asyncio.subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches the torture alone, which then ends its router
             )
