@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 from ..torture.plan import Plan
 
-__all__ = ["JOURNAL_BYTES", "SECRET", "SETTINGS", "SoakPlan", "short"]
+__all__ = ["SECRET", "SETTINGS", "SoakPlan", "short"]
 
 SECRET = "a-secret-for-the-soak-of-forty-characters"
-JOURNAL_BYTES = 8 * 1024 * 1024
 
 SETTINGS = {
     # What a router keeps on purpose it keeps for seconds here, and not for minutes: it is full when the first minutes
@@ -17,7 +16,7 @@ SETTINGS = {
     "POSTROOM_HISTORY_EVENTS": "200",
     "POSTROOM_HISTORY_S": "15",
     "POSTROOM_DEDUPE_S": "30",
-    "POSTROOM_JOURNAL_BYTES": str(JOURNAL_BYTES),
+    "POSTROOM_JOURNAL_BYTES": "4194304",
     # Rooms come and go all the time, and who reads nothing is cut within a round.
     "POSTROOM_ROOM_IDLE_S": "0.5",
     "POSTROOM_STALL_S": "2",

@@ -6,19 +6,18 @@ import time
 from collections.abc import Iterator
 
 from .looks import Look, slope
-from .plan import JOURNAL_BYTES, SoakPlan
+from .plan import SoakPlan
 from .run import Soak
 
 __all__ = ["Report"]
 
-_MIB = 1024 * 1024
 _SLOPE_MIB = 1.0
 """How much the memory may grow in 10 minutes."""
 _WARM_UP_S = 300.0
 _JUDGED_S = 600.0
 """Over less time than this a slope says little: the warm-up and noise are most of it."""
-_JOURNAL_MIB = 4 * JOURNAL_BYTES / _MIB
-"""The journal's bound is for what it holds; its write-ahead log and pages that wait for use come on top."""
+_JOURNAL_MIB = 16.0
+"""The bound of 4 MiB is for what the journal holds; pages that wait for use and the write-ahead log come on top."""
 
 
 class Report:
