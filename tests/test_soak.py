@@ -21,7 +21,7 @@ COUNTS = {"tasks": 14, "connections": 11}
 def looks(per_10_min_mib: float, *, minutes: int = 30, noise_mib: float = 0.0) -> list[Look]:
     """Three looks a minute; every other one is higher by the noise."""
     return [
-        Look(n * 20.0, 60.0 + per_10_min_mib * n / 30 + noise_mib * (n % 2), 7, 9.0, COUNTS)
+        Look(n * 20.0, 60.0 + per_10_min_mib * n / 30 + noise_mib * (n % 2), 7, 4.0, 9.0, COUNTS)
         for n in range(minutes * 3 + 1)
     ]
 
@@ -73,7 +73,8 @@ def test_a_short_run_does_not_judge_the_memory(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_journal_that_grows_misses_the_bar(tmp_path: Path) -> None:
-    assert not judged([each._replace(journal_mib=40.0) for each in looks(0.0)], supervised(tmp_path))
+    for grown in ({"journal_mib": 9.0}, {"wal_mib": 40.0}):
+        assert not judged([each._replace(**grown) for each in looks(0.0)], supervised(tmp_path))
 
 
 def test_whatever_was_complained_of_misses_the_bar(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ class Look(NamedTuple):
     """Its memory; pages that it shares with others count in part."""
     threads: int
     journal_mib: float
-    """The file and what belongs to it."""
+    """The journal's file."""
+    wal_mib: float
+    """The write-ahead log beside it."""
     counts: dict[str, int]
     """What it counts inside."""
 
@@ -36,8 +38,9 @@ def look(pid: int, journal: Path, counts: dict[str, int]) -> Look:
     """Look at a process, just after it has counted: then it has collected its garbage."""
     pss = _field(Path(f"/proc/{pid}/smaps_rollup"), "Pss") / 1024
     threads = _field(Path(f"/proc/{pid}/status"), "Threads")
-    size = sum(path.stat().st_size for path in journal.parent.glob(f"{journal.name}*"))
-    return Look(time.monotonic(), pss, threads, size / MIB, counts)
+    wal = journal.with_name(f"{journal.name}-wal")
+    sizes = [path.stat().st_size / MIB for path in (journal, wal)]
+    return Look(time.monotonic(), pss, threads, *sizes, counts)
 
 
 async def counts_as(plugin: Control, wanted: Callable[[dict[str, int]], bool]) -> tuple[dict[str, int], bool]:

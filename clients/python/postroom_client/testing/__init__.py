@@ -1,0 +1,21 @@
+"""A test kit for applications that use Postroom: a real router, clients and services, faults, assertions that wait.
+
+With pytest the fixtures `postroom` and `postroom_alone` are there as soon as `postroom-client[testing]` is installed.
+Everywhere else: `async with router() as postroom`.
+"""
+
+from ._assertions import Broken, assert_chain, assert_event, check_chain
+from ._postroom import Postroom, router
+from ._process import RouterFailed, RouterMissing, RouterProcess
+
+__all__ = [
+    "Broken",
+    "Postroom",
+    "RouterFailed",
+    "RouterMissing",
+    "RouterProcess",
+    "assert_chain",
+    "assert_event",
+    "check_chain",
+    "router",
+]
