@@ -31,18 +31,25 @@ from postroom_client import (
     Unauthenticated,
     connect,
 )
+from postroom_client.testing import RouterProcess
+from postroom_client.testing._line import line
 
-from ..conftest import SECRET, RouterProcess
-from .restartable_router import RestartableRouter, cutting_proxy, restartable_router
+from ..conftest import SECRET
+from ..conftest import RouterProcess as GuardedRouter
 
 BOUND_S = 20.0
 QUICK = Backoff(floor_s=0.005, cap_s=0.1)
 
 
+def open_router(folder: Path, **settings: str) -> RouterProcess:
+    """A router that asks for no token."""
+    return RouterProcess(folder, settings={"dev": True, **settings})
+
+
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartableRouter]:
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouterProcess]:
     """A router for all tests of this file; each uses rooms of its own."""
-    with restartable_router(tmp_path_factory.mktemp("router")) as running:
+    with open_router(tmp_path_factory.mktemp("router"), journal="memory") as running:
         yield running
 
 
@@ -57,7 +64,7 @@ async def take(subscription: Subscription, count: int) -> list[Event]:
         return [await anext(subscription) for _ in range(count)]
 
 
-async def test_a_subscriber_gets_what_is_published(real: RestartableRouter, room: str):
+async def test_a_subscriber_gets_what_is_published(real: RouterProcess, room: str):
     async with connect(real.url) as client:
         assert (client.user, client.role) == ("anonymous", "admin")
         session = await client.subscribe(room)
@@ -70,7 +77,7 @@ async def test_a_subscriber_gets_what_is_published(real: RestartableRouter, room
         assert (again.duplicate, again.offset) == (True, receipt.offset)
 
 
-async def test_every_kind_of_message_is_taken(real: RestartableRouter, room: str):
+async def test_every_kind_of_message_is_taken(real: RouterProcess, room: str):
     messages = [
         Session(room, "started", owner="ada"),
         Notification(room, "info", "hello", title="Hi", extra={"link": "/x"}),
@@ -94,7 +101,7 @@ async def test_every_kind_of_message_is_taken(real: RestartableRouter, room: str
             await service.ask(Notification(room, "loud", "hello"))  # type: ignore[arg-type]
 
 
-async def test_questions_about_a_room(real: RestartableRouter, room: str):
+async def test_questions_about_a_room(real: RouterProcess, room: str):
     async with connect(real.url) as client:
         await client.subscribe(room)
         await client.publish(room, "session", {"status": "started"})
@@ -109,7 +116,7 @@ async def test_questions_about_a_room(real: RestartableRouter, room: str):
         assert (await client.ping()).tzinfo is not None
 
 
-async def test_an_alert_is_acknowledged(real: RestartableRouter, room: str):
+async def test_an_alert_is_acknowledged(real: RouterProcess, room: str):
     async with connect(real.url) as client, Service(real.api_url) as service:
         session = await client.subscribe(room)
         receipt = await service.ask(Alert(room, severity="critical", title="disk full"))
@@ -119,7 +126,7 @@ async def test_an_alert_is_acknowledged(real: RestartableRouter, room: str):
         assert events[1].data["event_id"] == receipt.event_id
 
 
-async def test_history_and_kinds_are_the_subscribers_choice(real: RestartableRouter, room: str):
+async def test_history_and_kinds_are_the_subscribers_choice(real: RouterProcess, room: str):
     markers: list[Skipped] = []
     async with connect(real.url) as writer, connect(real.url) as reader:
         for number in range(4):
@@ -134,7 +141,7 @@ async def test_history_and_kinds_are_the_subscribers_choice(real: RestartableRou
         assert [marker.reason for marker in markers] == ["filtered"]
 
 
-async def test_streams_survive_cut_connections_without_gap_or_repeat(real: RestartableRouter, room: str):
+async def test_streams_survive_cut_connections_without_gap_or_repeat(real: RouterProcess, room: str):
     """All events fit into the rooms' history, so whatever is cut when, nothing may be missing."""
     total = 900
 
@@ -147,7 +154,7 @@ async def test_streams_survive_cut_connections_without_gap_or_repeat(real: Resta
         return numbers
 
     async with (
-        cutting_proxy(real.port) as proxy,
+        line(real.port) as proxy,
         connect(proxy.url, backoff=QUICK) as client,
         Service(real.api_url) as service,
     ):
@@ -161,7 +168,7 @@ async def test_streams_survive_cut_connections_without_gap_or_repeat(real: Resta
         assert proxy.connections > 2
 
 
-async def test_a_room_that_is_not_read_does_not_stop_another(real: RestartableRouter, room: str):
+async def test_a_room_that_is_not_read_does_not_stop_another(real: RouterProcess, room: str):
     async with connect(real.url, buffer=8) as client, Service(real.api_url) as service:
         slow = await client.subscribe(room)
         other = await client.subscribe(f"{room}-2")
@@ -172,8 +179,8 @@ async def test_a_room_that_is_not_read_does_not_stop_another(real: RestartableRo
         assert [event.data["number"] for event in await take(slow, 500)] == list(range(500))
 
 
-async def test_commands_survive_cut_connections(real: RestartableRouter, room: str):
-    async with cutting_proxy(real.port) as proxy, connect(proxy.url, backoff=QUICK) as client:
+async def test_commands_survive_cut_connections(real: RouterProcess, room: str):
+    async with line(real.port) as proxy, connect(proxy.url, backoff=QUICK) as client:
         for number in range(100):
             publishing = asyncio.create_task(client.publish(room, "a.b", {"number": number}))
             if number % 10 == 5:
@@ -184,7 +191,7 @@ async def test_commands_survive_cut_connections(real: RestartableRouter, room: s
         assert [event.data["number"] for event in page.events] == list(range(100))
 
 
-async def test_a_program_goes_on_where_its_last_run_stopped(real: RestartableRouter, room: str):
+async def test_a_program_goes_on_where_its_last_run_stopped(real: RouterProcess, room: str):
     async with connect(real.url) as client:
         session = await client.subscribe(room)
         for number in range(5):
@@ -197,7 +204,7 @@ async def test_a_program_goes_on_where_its_last_run_stopped(real: RestartableRou
         assert [event.data["number"] for event in await take(session, 3)] == [2, 3, 4]
 
 
-async def test_the_rooms_that_everyone_is_in(real: RestartableRouter):
+async def test_the_rooms_that_everyone_is_in(real: RouterProcess):
     async with connect(real.url) as client, Service(real.api_url) as service:
         assert {"broadcast", "system"} <= set(client.rooms)
         system = client.joined("system")
@@ -209,7 +216,7 @@ async def test_the_rooms_that_everyone_is_in(real: RestartableRouter):
         assert client.joined("system").recovery == "full"
 
 
-async def test_threads_publish_in_the_order_of_each(real: RestartableRouter, room: str):
+async def test_threads_publish_in_the_order_of_each(real: RouterProcess, room: str):
     def work(service: Service, number: int) -> None:
         for count in range(200):
             service.tell(Custom(room, "a.b", {"thread": number, "count": count}))
@@ -224,7 +231,7 @@ async def test_threads_publish_in_the_order_of_each(real: RestartableRouter, roo
 
 
 async def test_a_router_that_drains_and_comes_back_without_its_history_is_a_named_gap(tmp_path: Path, room: str):
-    with restartable_router(tmp_path) as router:
+    with open_router(tmp_path, journal="memory") as router:
         async with connect(router.url, backoff=QUICK, command_timeout_s=BOUND_S) as client:
             session = await client.subscribe(room)
             before = await client.publish(room, "a.b", {"number": 1})
@@ -240,7 +247,7 @@ async def test_a_router_that_drains_and_comes_back_without_its_history_is_a_name
 
 
 async def test_a_router_that_was_killed_comes_back_with_its_journal_and_nothing_is_missing(tmp_path: Path, room: str):
-    with restartable_router(tmp_path, journal="journal.db") as router:
+    with open_router(tmp_path) as router:
         async with (
             connect(router.url, backoff=QUICK, command_timeout_s=BOUND_S) as client,
             Service(router.api_url, backoff=QUICK) as service,
@@ -257,7 +264,7 @@ async def test_a_router_that_was_killed_comes_back_with_its_journal_and_nothing_
 
 
 async def test_tokens_decide_what_a_client_may(
-    start_router: Callable[..., RouterProcess], token: Callable[..., str], room: str
+    start_router: Callable[..., GuardedRouter], token: Callable[..., str], room: str
 ):
     router = start_router("--journal", "memory", environment={"POSTROOM_SECRET": SECRET})
     service_token = token("builder", "service")
@@ -293,7 +300,7 @@ async def test_tokens_decide_what_a_client_may(
         await service.ask(Progress(room, 1))
 
 
-def test_the_readmes_example_runs(real: RestartableRouter):
+def test_the_readmes_example_runs(real: RouterProcess):
     readme = (Path(postroom_client.__file__).parents[1] / "README.md").read_text()
     found = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
     assert found is not None

@@ -1,6 +1,6 @@
 """A plug-in for router processes under test: it looks at what is inside and makes actors fail, as it is told.
 
-Commands come as one line of JSON each over the Unix socket that `CONTROL_SOCKET` names; each is answered with one.
+Commands come over the Unix socket that `CONTROL_SOCKET` names, as those of the test kit's own plug-in.
 """
 
 from __future__ import annotations
@@ -9,37 +9,28 @@ import asyncio
 import contextlib
 import ctypes
 import gc
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
-from typing import Any
 
 from pykka import ActorRegistry
 from pykka.messages import ProxyCall
 
 from actors.ledger import ConnectionState
+from postroom_client.testing._inside import Inside
 from server.app import Router
 
-__all__ = ["Control", "control"]
-
-_servers: list[asyncio.AbstractServer] = []
+__all__ = ["control"]
 
 
-class _Inside:
+class _Inside(Inside):
     """What the plug-in does in the router's process."""
 
     def __init__(self, router: Router) -> None:
-        self._router = router
+        super().__init__(router)
         self._killing: asyncio.Task[None] | None = None
         self._killed: Counter[str] = Counter()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Obey one command and hang up."""
-        command = json.loads(await reader.readline())
-        writer.write(json.dumps(getattr(self, command.pop("do"))(**command)).encode() + b"\n")
-        writer.close()
 
     def counts(self) -> dict[str, int]:
         """Count what could be left over; this command's own task is not among it, its socket is.
@@ -52,9 +43,9 @@ class _Inside:
             ctypes.CDLL(None).malloc_trim(0)
         return {
             "actors": len(ActorRegistry.get_all()),
-            "connections": len(self._router.registry),
-            "rooms": len(self._router.directory),
-            "subscriptions": len(self._router.ledger),
+            "connections": len(self.router.registry),
+            "rooms": len(self.router.directory),
+            "subscriptions": len(self.router.ledger),
             "states": sum(isinstance(each, ConnectionState) for each in gc.get_objects()),
             "tasks": len(asyncio.all_tasks()) - 1,
             "descriptors": len(os.listdir("/proc/self/fd")),
@@ -83,27 +74,4 @@ class _Inside:
 
 async def control(router: Router) -> None:
     """Listen for commands (the plug-in)."""
-    _servers.append(await asyncio.start_unix_server(_Inside(router).serve, os.environ["CONTROL_SOCKET"]))
-
-
-class Control:
-    """The other end, in the test.
-
-    Args:
-        path: The Unix socket.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    async def do(self, command: str, **arguments: Any) -> dict[str, int]:
-        """Give one command; return the answer."""
-        async with asyncio.timeout(30.0):
-            reader, writer = await asyncio.open_unix_connection(self._path)
-            try:
-                writer.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
-                answer: dict[str, int] = json.loads(await reader.readline())
-                return answer
-            finally:
-                writer.close()
-                await writer.wait_closed()
+    await _Inside(router).listen()

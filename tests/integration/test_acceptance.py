@@ -15,11 +15,12 @@ from typing import Any
 
 import aiohttp
 
+from postroom_client.testing._control import Control
+
 from ..conftest import RouterProcess
 from ..native_client import WAIT_S, NativeClient
 from ..raw_client import join_and_vanish
 from .crowd import Follower, crowd
-from .router_plugins import Control
 from .services import HttpService, wait_until
 
 FULL = os.environ.get("POSTROOM_FULL", "") not in ("", "0")

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ..integration.router_plugins import Control
+from postroom_client.testing._control import Control
+
 from ..torture.plan import Plan
 from ..torture.router import RouterProcess
 from ..torture.service import Service

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from ..integration.router_plugins import Control
+from postroom_client.testing._control import Control
 
 __all__ = ["Look", "counts_as", "look", "slope"]
 

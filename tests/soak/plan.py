@@ -10,17 +10,17 @@ __all__ = ["SECRET", "SETTINGS", "SoakPlan", "short"]
 
 SECRET = "a-secret-for-the-soak-of-forty-characters"
 
-SETTINGS = {
+SETTINGS: dict[str, object] = {
     # What a router keeps on purpose it keeps for seconds here, and not for minutes: it is full when the first minutes
     # are over, and whatever grows after that is a leak.
-    "POSTROOM_HISTORY_EVENTS": "200",
-    "POSTROOM_HISTORY_S": "15",
-    "POSTROOM_DEDUPE_S": "30",
-    "POSTROOM_JOURNAL_BYTES": "4194304",
+    "history_events": 200,
+    "history_s": 15,
+    "dedupe_s": 30,
+    "journal_bytes": 4 * 1024 * 1024,
     # Rooms come and go all the time, and who reads nothing is cut within a round.
-    "POSTROOM_ROOM_IDLE_S": "0.5",
-    "POSTROOM_STALL_S": "2",
-    "POSTROOM_SECRET": SECRET,
+    "room_idle_s": 0.5,
+    "stall_s": 2,
+    "secret": SECRET,
 }
 
 

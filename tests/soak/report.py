@@ -67,7 +67,8 @@ class Report:
             f"received {tally.events}, drops {tally.drops}, crashes {soak.supervision.failed.total()}, "
             f"stalled {soak.supervision.events['stalled']}; memory {last.pss_mib:.1f} MiB, "
             f"tasks {last.counts['tasks']}, connections {last.counts['connections']}, actors {last.counts['actors']}, "
-            f"descriptors {last.counts['descriptors']}, threads {last.threads}, journal {last.journal_mib:.1f} + {last.wal_mib:.1f} MiB; "
+            f"descriptors {last.counts['descriptors']}, threads {last.threads}, "
+            f"journal {last.journal_mib:.1f} + {last.wal_mib:.1f} MiB; "
             f"missed {len(soak.complaints)}"
         )
 

@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from postroom_client.testing._control import Control
 from server.auth import issue_token
 
 from ..integration.network import slow_network
-from ..integration.router_plugins import Control
 from ..torture.plan import Tally
 from ..torture.recording import Recorder
 from ..torture.router import RouterProcess, RunFailed
@@ -64,7 +64,7 @@ async def soak(plan: SoakPlan, folder: Path, on_round: Callable[[Soak], None]) -
     journal = folder / "journal" / "journal.db"
     socket = folder / "control"
     router = RouterProcess(
-        folder, str(journal), tally, settings={**SETTINGS, "CONTROL_SOCKET": str(socket)}, plugins=[PLUGIN]
+        folder, str(journal), tally, settings=SETTINGS, plugins=[PLUGIN], environment={"CONTROL_SOCKET": str(socket)}
     )
     plugin = Control(str(socket))
     supervision = Supervision(router.log)

@@ -38,7 +38,7 @@ async def inflict(plan: Plan, router: RouterProcess, disk: SmallDisk | None, tal
             await asyncio.sleep(source.uniform(0.3, 1.0) * pause_s)
             await router.kill()
             if source.random() < _AT_BIRTH:
-                await router.spawn()
+                router.spawn()
                 await asyncio.sleep(source.uniform(0.0, 0.5))
                 await router.kill()
             await router.start()
