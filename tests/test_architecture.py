@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ACTORS = sorted((ROOT / "actors").rglob("*.py"))
 SERVER = sorted((ROOT / "server").rglob("*.py"))
-CLIENT = sorted((ROOT / "clients" / "python" / "postroom_client").rglob("*.py"))
+CLIENT = [
+    *sorted((ROOT / "clients" / "python" / "postroom_client").rglob("*.py")),
+    ROOT / "clients" / "python" / "pytest_postroom.py",
+]
 OUTSIDE = ("socket", "http", "aiohttp", "websockets", "urllib", "ssl", "sqlite3", "pathlib", "os", "subprocess")
 """What an actor may not know of: it is given a clock, a wire and a log."""
 NOT_OFFERED = ("log", "logger")

@@ -499,6 +499,7 @@ GUIDES = (
     "delivery",
     "alerts",
     "subscribe",
+    "test-your-application",
     "tokens",
     "plug-in",
     "keep-events",

@@ -5,20 +5,23 @@ from __future__ import annotations
 import copy
 import importlib
 import pickle
+from types import ModuleType
 
 import pytest
 
 import postroom_client
+import postroom_client.testing
 from postroom_client import _errors
 from postroom_client._positions import Gap, Position
 
 PUBLIC_MODULES = ["_backoff", "_client", "_connect", "_errors", "_events", "_messages", "_positions", "_service"]
 
 
-def test_the_face_is_sorted_and_everything_on_it_exists():
-    names = postroom_client.__all__
+@pytest.mark.parametrize("package", [postroom_client, postroom_client.testing], ids=["client", "testing"])
+def test_the_face_is_sorted_and_everything_on_it_exists(package: ModuleType):
+    names = package.__all__
     assert names == sorted(names)
-    assert all(hasattr(postroom_client, name) for name in names)
+    assert all(hasattr(package, name) for name in names)
 
 
 def test_the_face_holds_all_that_the_public_modules_hold():

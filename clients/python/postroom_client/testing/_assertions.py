@@ -88,7 +88,8 @@ async def assert_chain(
         after: The offset that the first event must follow. None: where the subscription stands.
         within_s: How long to wait, in seconds.
         skipped: Whether the router may have left events out on purpose (values that gave way to newer ones, kinds that
-            were not asked for).
+            were not asked for). What is gone for good is `Broken` all the same, unless the subscription's `on_gap`
+            takes it.
 
     Returns:
         The events.
