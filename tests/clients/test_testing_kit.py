@@ -235,6 +235,12 @@ async def test_a_router_that_does_not_start_says_why() -> None:
             pass
 
 
+async def test_tokens_go_with_the_settings() -> None:
+    """An application that makes its own tokens sets the secret that it makes them with."""
+    async with router(secret="another-secret-of-thirty-two-bytes", audience="app", issuer="me") as postroom:
+        assert (await postroom.client("ann")).user == "ann"
+
+
 async def test_settings_are_given_as_python_has_them() -> None:
     async with router(dev=True, origins=["https://a.example", "https://b.example"], history_s=5) as postroom:
         async with postroom_client.connect(postroom.url, proxy=None) as anonymous:

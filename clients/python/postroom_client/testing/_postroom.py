@@ -97,7 +97,11 @@ class Postroom:
 
         now = time.time()
         claims = {"sub": user, "role": role, "iat": now, "exp": now + ttl_s, "rooms": [*rooms], "publish": [*publish]}
-        return jwt.encode(claims, _SECRET, algorithm="HS256")
+        settings = self.process.settings
+        claims |= {
+            claim: settings[name] for claim, name in (("aud", "audience"), ("iss", "issuer")) if name in settings
+        }
+        return jwt.encode(claims, str(settings["secret"]), algorithm="HS256")
 
     def room(self, prefix: str = "session") -> str:
         """Return the name of a room that nobody has used yet, for example `session:3f0c9a51d2e4`."""

@@ -76,12 +76,12 @@ class RouterProcess:
         self.api_url = f"http://127.0.0.1:{self.api_port}"
         self.log_path = folder / "router.log"
         self._cwd = cwd or folder
-        given = {"journal": folder / "journal.db", "log_format": "json", **(settings or {})}
+        self.settings = {"journal": folder / "journal.db", "log_format": "json", **(settings or {})}
         # A caller's own settings do not count, and neither does a folder of its that may hold a package `server`.
         inherited = {
             name: value for name, value in os.environ.items() if name != "PYTHONPATH" and name[:9] != "POSTROOM_"
         }
-        variables = {f"POSTROOM_{name.upper()}": _text(value) for name, value in given.items()}
+        variables = {f"POSTROOM_{name.upper()}": _text(value) for name, value in self.settings.items()}
         self._environment = {**inherited, **variables, **(environment or {})}
         self._plugins = [argument for plugin in plugins for argument in ("--plugin", plugin)]
         self._process: subprocess.Popen[bytes] | None = None
