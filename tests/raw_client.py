@@ -14,7 +14,18 @@ from urllib.parse import urlsplit
 
 from .native_client import WAIT_S, Message
 
-__all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "RawClient", "frame", "join_and_vanish"]
+__all__ = [
+    "BINARY",
+    "CLOSE",
+    "CONTINUATION",
+    "PING",
+    "PONG",
+    "TEXT",
+    "RawClient",
+    "frame",
+    "join_and_vanish",
+    "small_socket",
+]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -41,16 +52,22 @@ class RawClient:
 
     Args:
         url: `ws://HOST:PORT/v1/ws`.
+        receive_bytes: How much the system takes in that is not read yet; None: what is usual, which is megabytes.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, receive_bytes: int | None = None) -> None:
+        self._receive_bytes = receive_bytes
         parts = urlsplit(url)
         self.host, self.port = parts.hostname or "", parts.port or 0
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
     async def __aenter__(self) -> RawClient:
-        self._reader, self._writer = await asyncio.open_connection(self.host, self.port)
+        if self._receive_bytes is None:
+            self._reader, self._writer = await asyncio.open_connection(self.host, self.port)
+        else:
+            sock = await small_socket(self.host, self.port, self._receive_bytes)
+            self._reader, self._writer = await asyncio.open_connection(sock=sock)
         return self
 
     async def __aexit__(
@@ -162,6 +179,19 @@ class RawClient:
         """Reset the TCP connection."""
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
+
+
+async def small_socket(host: str, port: int, receive_bytes: int) -> socket.socket:
+    """Connect a socket for which the kernel keeps little, so that not reading shows soon."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def join_and_vanish(url: str, number: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from server.wire import Wire
 
 from ..conftest import running_router
 from ..native_client import Message, NativeClient
+from ..raw_client import small_socket
 from .services import http_service, in_chain, numbers, position, publish, state_of, wait_until
 
 OUTBOX_BYTES = 256 * 1024
@@ -31,10 +31,9 @@ EVENTS = 400
 async def small_client(url: str, **options: Any) -> AsyncIterator[NativeClient]:
     """Connect a client for which the kernel keeps little, so that not reading shows soon."""
     parts = urlsplit(url)
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-    sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, (parts.hostname, parts.port))
+    assert parts.hostname is not None
+    assert parts.port is not None
+    sock = await small_socket(parts.hostname, parts.port, 16 * 1024)
     async with NativeClient(url, sock=sock, close_timeout=1, **options) as client:
         yield client
 

@@ -45,7 +45,7 @@ async def _one(url: str, number: int) -> None:
 async def _stall(url: str, room: str) -> None:
     while True:
         with contextlib.suppress(*_LOST):
-            async with RawClient(url) as client:
+            async with RawClient(url, receive_bytes=16 * 1024) as client:
                 await client.open()
                 await client.command("subscribe", room=room)
                 client.stop_reading()
