@@ -58,12 +58,12 @@ def test_the_slope_is_what_the_memory_grows_by_in_ten_minutes(noise_mib: float) 
 
 
 def test_memory_that_grows_misses_the_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Below 1 MiB in 10 minutes is good, and what grew in the first five minutes does not count."""
+    """Below 1 MiB in 10 minutes is good, and what grew in the first ten minutes does not count."""
     supervision = supervised(tmp_path)
     assert judged(looks(0.9), supervision)
     assert not judged(looks(1.1), supervision)
     assert "memory grows by 1.10 MiB in 10 minutes" in capsys.readouterr().out
-    warming = [each._replace(pss_mib=min(each.at_s, 300.0)) for each in looks(0.0)]
+    warming = [each._replace(pss_mib=min(each.at_s, 600.0)) for each in looks(0.0)]
     assert judged(warming, supervision)
 
 

@@ -13,7 +13,8 @@ __all__ = ["Report"]
 
 _SLOPE_MIB = 1.0
 """How much the memory may grow in 10 minutes."""
-_WARM_UP_S = 300.0
+_WARM_UP_S = 600.0
+"""Until then caches of room names and token patterns fill, 4,096 entries each, and the journal comes to its bound."""
 _JUDGED_S = 600.0
 """Over less time than this a slope says little: the warm-up and noise are most of it."""
 _JOURNAL_MIB = 6.0
@@ -73,7 +74,7 @@ class Report:
         )
 
     def _warm(self, looks: list[Look]) -> list[Look]:
-        """Leave out what belongs to the warm-up: five minutes, or the first third of a short run."""
+        """Leave out what belongs to the warm-up: ten minutes, or the first third of a short run."""
         first = looks[0].at_s
         warm_up_s = min(_WARM_UP_S, (looks[-1].at_s - first) / 3)
         return [each for each in looks if each.at_s - first >= warm_up_s]
