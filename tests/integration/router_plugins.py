@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Any
 
 from pykka import ActorRegistry
 from pykka.messages import ProxyCall
@@ -22,6 +23,19 @@ from postroom_client.testing._inside import Inside
 from server.app import Router
 
 __all__ = ["control"]
+
+
+_FAILURES = (ValueError, asyncio.CancelledError, SystemExit)
+
+
+class _Poison:
+    """Arguments that cannot be taken: whoever handles the call fails."""
+
+    def __init__(self, failure: type[BaseException]) -> None:
+        self._failure = failure
+
+    def __iter__(self) -> Any:
+        raise self._failure("told to explode")
 
 
 class _Inside(Inside):
@@ -51,9 +65,12 @@ class _Inside(Inside):
             "descriptors": len(os.listdir("/proc/self/fd")),
         }
 
-    def kill(self, every_s: float, actors: Sequence[str] = ("Connection",)) -> dict[str, int]:
-        """Crash one actor after the other, from now on: of these classes in turn, and of each class round robin."""
-        self._killing = asyncio.get_running_loop().create_task(self._kill(every_s, actors))
+    def kill(self, every_s: float, actors: Sequence[str] = ("Connection",), at_once: int = 1) -> dict[str, int]:
+        """Crash one actor after the other, so many every so often, from now on.
+
+        Those of these classes in turn, and of each class round robin; by an exception, a cancellation and an exit.
+        """
+        self._killing = asyncio.get_running_loop().create_task(self._kill(every_s, actors, at_once))
         return {}
 
     def stop_killing(self) -> dict[str, int]:
@@ -62,12 +79,13 @@ class _Inside(Inside):
             self._killing.cancel()
         return {**self._killed, "killed": self._killed.total()}
 
-    async def _kill(self, every_s: float, actors: Sequence[str]) -> None:
+    async def _kill(self, every_s: float, actors: Sequence[str], at_once: int) -> None:
         for actor in cycle(actors):
             mailboxes = [ref.actor_inbox for ref in ActorRegistry.get_by_class_name(actor)]
             targets = [mailbox for mailbox in mailboxes if mailbox.name != "root"]  # after that one nothing goes on
-            if targets:
-                targets[self._killed[actor] % len(targets)].tell(ProxyCall(("explode",), (), {}))
+            for _ in range(at_once if targets else 0):
+                poison: Any = _Poison(_FAILURES[self._killed.total() % len(_FAILURES)])
+                targets[self._killed[actor] % len(targets)].tell(ProxyCall(("on_batch_end",), poison, {}))
                 self._killed[actor] += 1
             await asyncio.sleep(every_s)
 
