@@ -22,6 +22,7 @@ from actors.source import Answers
 
 from . import __version__
 from .auth import Authenticator, bearer
+from .http_log import RequestLog
 from .origins import OriginPolicy
 
 __all__ = ["Api", "Handler", "PublishBody", "Readiness"]
@@ -136,7 +137,14 @@ class Api:
         app.router.add_post("/v1/publish", self._publish)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=2.0,
+            logger=RequestLog(),
+            auto_decompress=False,  # none is taken, and the library answers what it cannot unpack in its own way
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, reuse_address=True)
         await site.start()
@@ -188,7 +196,7 @@ class Api:
 
     def _make_room(self, request: web.Request) -> int:
         """Count a body among those that are held, with its largest size; return that."""
-        if request.headers.get("Content-Encoding", "identity") != "identity":
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise web.HTTPUnsupportedMediaType(reason="send the body as it is: content encodings are not taken")
         size = min(request.content_length or _MOST_BYTES, _MOST_BYTES)
         if self._reading + size > _MOST_BYTES_READ:
@@ -247,6 +255,8 @@ class Api:
         refusal = self._origins.refuse(request.headers.get("Origin"), request.headers.get("Host", ""))
         if refusal is not None:
             raise Refusal(ErrorCode.FORBIDDEN, refusal)
+        if len(request.headers.getall("Authorization", ())) > 1:
+            raise Refusal(ErrorCode.BAD_MESSAGE, "the Authorization header may be there once")
         token = bearer(request.headers.get("Authorization"))
         if token is None:
             if self._anonymous is not None:
@@ -345,6 +355,12 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return _problem(_STATUS.get(refusal.code, 400), refusal.code, refusal.message, refusal.retry_after_ms)
     except web.HTTPNotFound:
         return _problem(404, ErrorCode.NOT_FOUND, f"there is no {request.path}")
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        detail = f"there is no {error.method} {request.path}; it takes {allowed}"
+        response = _problem(405, ErrorCode.NOT_FOUND, detail)
+        response.headers["Allow"] = allowed
+        return response
     except ConnectionError:  # nobody is left to read this
         return _problem(400, ErrorCode.BAD_MESSAGE, "the client hung up")
     except web.HTTPException as error:
