@@ -1,11 +1,12 @@
 """Logs for operators: events of structlog and of the standard library in, one safe line each on stderr out.
 
-Secrets are taken out of every line, and nothing in a value can start a new one. Libraries that use the standard
+Secrets are taken out of every line, nothing in a value can start a new one, and repeats are counted. Libraries that use the standard
 library's logging appear as the event `library_log`, with their words as `message`.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import re
 import sys
@@ -16,6 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .printable import printable
+from .repeats import Repeats
 
 __all__ = ["configure", "redact", "reset"]
 
@@ -32,7 +34,23 @@ _CHATTER = ("websockets", "aiohttp.access")
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """What `configure` puts on the root logger."""
+    """What `configure` puts on the root logger.
+
+    Args:
+        stream: Where lines go.
+        repeats: What is left out.
+    """
+
+    def __init__(self, stream: TextIO, repeats: Repeats) -> None:
+        super().__init__(stream)
+        self.repeats = repeats
+        self.addFilter(repeats)
+        atexit.register(repeats.flush)
+
+    def end(self) -> None:
+        """Say what was left out."""
+        atexit.unregister(self.repeats.flush)
+        self.repeats.flush()
 
 
 def configure(
@@ -54,13 +72,14 @@ def configure(
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
+    repeats = Repeats()
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[repeats.process, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=False,
     )
-    handler = _Handler(sys.stderr)
+    handler = _Handler(sys.stderr, repeats)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _name_foreign],
@@ -85,6 +104,7 @@ def reset() -> None:
     """Undo `configure`: structlog and the standard library as they are in a new process."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
+        handler.end()
         root.removeHandler(handler)
         handler.close()
     root.setLevel(logging.WARNING)
