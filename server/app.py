@@ -8,7 +8,6 @@ import errno
 import gc
 import inspect
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +32,7 @@ from actors.supervisor import SupervisorStart
 
 from .auth import Authenticator
 from .clock import SystemClock
+from .descriptors import share
 from .http import Api, Readiness
 from .journals.faults import JournalError
 from .journals.sqlite import SqliteLog
@@ -51,8 +51,6 @@ _PATIENCE_S = 5.0
 _SHUTDOWN_S = 5.0
 """How long the actors may take to stop: they only finish what is in their mailboxes."""
 _GC_THRESHOLDS = (50_000, 20, 50)
-_OTHER_FILES = 100
-"""Descriptors that are not clients: listeners, the API's requests, logs, plug-ins' files."""
 
 
 class StartError(PostroomError):
@@ -132,8 +130,9 @@ class Router:
         # The outside.
         connections = self._start_supervisor("connections")
         self._authenticator = Authenticator(settings)
+        shares = share(settings.max_connections, settings.max_handshakes)
         self.registry = Registry(
-            most=_connections_possible(settings.max_connections),
+            most=shares.connections,
             per_user=0 if settings.dev else settings.max_connections_per_user,
             per_address=0 if settings.dev else settings.max_connections_per_address,
         )
@@ -148,7 +147,7 @@ class Router:
         )
         api_ports: list[int] = []
         origins = OriginPolicy(settings, lambda: api_ports[0])
-        self._listener = Listener(settings, connections, ports, self.registry, origins, pressure)
+        self._listener = Listener(settings, connections, ports, self.registry, origins, pressure, shares)
         self._api = Api(
             source=self.source,
             authenticator=self._authenticator,
@@ -156,6 +155,7 @@ class Router:
             origins=origins,
             message_bytes=settings.message_bytes,
             pressure=pressure,
+            most_connections=shares.requests,
             readiness=self._readiness,
         )
         self._draining = False
@@ -389,21 +389,3 @@ async def _run(settings: Settings, on_ready: Callable[[Addresses], None] | None,
     failed.cancel()
     await router.stop()
     return 0
-
-
-def _connections_possible(wanted: int) -> int:
-    """Raise the limit of open files as far as it goes; return how many connections fit under it."""
-    if sys.platform == "win32":
-        return wanted
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = wanted + _OTHER_FILES
-    if soft < files:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (files if hard < 0 else min(files, hard), hard))
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = max(1, min(wanted, soft - _OTHER_FILES)) if soft >= 0 else wanted
-    if possible < wanted * 0.9:
-        log.warning("connections_capped", wanted=wanted, possible=possible, open_files_limit=soft)
-    return possible

@@ -24,6 +24,7 @@ from . import __version__
 from .auth import Authenticator, bearer
 from .http_log import RequestLog
 from .origins import OriginPolicy
+from .turned_away import TurnedAway
 
 __all__ = ["Api", "Handler", "PublishBody", "Readiness"]
 
@@ -98,6 +99,7 @@ class Api:
         origins: Which web pages may call.
         message_bytes: Largest event.
         pressure: Says how much may be under way.
+        most_connections: Sockets that may be open at once.
         readiness: Tells how things are.
     """
 
@@ -110,6 +112,7 @@ class Api:
         origins: OriginPolicy,
         message_bytes: int,
         pressure: Pressure,
+        most_connections: int,
         readiness: Callable[[], Readiness],
     ) -> None:
         self._source = source
@@ -118,6 +121,7 @@ class Api:
         self._origins = origins
         self._message_bytes = message_bytes
         self._pressure = pressure
+        self._most_connections = most_connections
         self._readiness = readiness
         self._under_way = 0
         self._reading = 0
@@ -126,6 +130,7 @@ class Api:
         self._started = time.monotonic()
         self._decoder = msgspec.json.Decoder(PublishBody)
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port.
@@ -146,12 +151,19 @@ class Api:
             auto_decompress=False,  # none is taken, and the library answers what it cannot unpack in its own way
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, reuse_address=True)
-        await site.start()
-        return int(self._runner.addresses[0][1])
+        self._server = await asyncio.get_running_loop().create_server(self._protocol, host, port, reuse_address=True)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Serve another socket, or turn it away."""
+        assert self._runner is not None
+        assert self._runner.server is not None
+        return TurnedAway() if len(self._runner.server.connections) >= self._most_connections else self._runner.server()
 
     async def stop(self) -> None:
         """Stop listening, after the requests that are under way."""
+        if self._server is not None:
+            self._server.close()
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-import socket
-import sys
 from functools import partial
 
 import structlog
@@ -27,7 +25,9 @@ from actors.ports import ConnectionPorts
 from actors.pressure import Pressure
 from actors.streams import leave_all
 
+from .arrivals import Arrivals
 from .auth import bearer
+from .descriptors import Shares
 from .handshake import Gate, select_subprotocol
 from .heartbeat import Heartbeat
 from .origins import OriginPolicy
@@ -41,17 +41,8 @@ __all__ = ["Listener"]
 
 log = structlog.get_logger("postroom.listener")
 
-if sys.platform == "win32":
-    _FIONREAD: int | None = None
-else:
-    import fcntl
-    import termios
-
-    _FIONREAD = termios.FIONREAD
-
 _BACKLOG = 65_535
 """Connections that the kernel may hold for us; it has a bound of its own below this (`net.core.somaxconn`)."""
-_OLDEST_LOOKED_AT = 8
 _CLOSE_TIMEOUT_S = 5.0
 _DRAIN_SPREAD_MS = 10_000
 
@@ -66,6 +57,7 @@ class Listener:
         registry: Counts the connections.
         origins: Which web pages may connect.
         pressure: Says how much publishers may have under way.
+        shares: How many sockets there may be.
     """
 
     def __init__(
@@ -76,6 +68,7 @@ class Listener:
         registry: Registry,
         origins: OriginPolicy,
         pressure: Pressure,
+        shares: Shares,
     ) -> None:
         self._settings = settings
         self._supervisor = supervisor
@@ -89,7 +82,11 @@ class Listener:
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._all_closed: asyncio.Future[None] | None = None
-        self._handshakes: dict[GuardedConnection, None] = {}
+        self._arrivals = Arrivals(
+            most_unfinished=shares.handshakes,
+            most_sockets=shares.connections + shares.handshakes,
+            per_address=0 if settings.dev else settings.max_connections_per_address,
+        )
         self._heartbeat: Heartbeat | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -130,35 +127,24 @@ class Listener:
 
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 super().connection_made(transport)
-                listener._handshakes[self] = None
-                if len(listener._handshakes) > listener._settings.max_handshakes:
-                    listener._cut_dawdler()
+                listener._arrivals.come(self)
 
             def connection_lost(self, exc: Exception | None) -> None:
-                listener._handshakes.pop(self, None)
+                listener._arrivals.gone(self)
                 super().connection_lost(exc)
 
         return Guarded
-
-    def _cut_dawdler(self) -> None:
-        """Cut the oldest client that is waited for, so that a newcomer gets in past those that dawdle.
-
-        Whose request has come waits for us: when thousands come back at once nobody dawdles, and all are let in.
-        """
-        for connection in itertools.islice(self._handshakes, _OLDEST_LOOKED_AT):
-            if connection.request is None and not _has_come(connection.transport.get_extra_info("socket")):
-                connection.cut()
-                return
 
     async def _handle(self, connection: ServerConnection) -> None:
         """Serve one client until its socket is gone."""
         assert isinstance(connection, GuardedConnection)
         state = self._open(connection)
         address = connection.remote_address[0] if connection.remote_address else ""
-        self._handshakes.pop(connection, None)
+        self._arrivals.let_in(connection)
         connection.forget_request()
         refusal = self._registry.refuse(address)
         if refusal is not None:
+            self._arrivals.refuse(connection)
             await connection.close(CloseCode.TOO_MANY_CONNECTIONS, refusal)
             return
         assert self._heartbeat is not None
@@ -238,19 +224,9 @@ class Listener:
                     await self._all_closed
             except TimeoutError:
                 log.warning("drain_timed_out", connections=len(self._registry))
-        for connection in {*self._server.all_connections, *self._handshakes}:
+        for connection in {*self._server.all_connections, *self._arrivals.unfinished}:
             if connection.protocol.state is not State.CLOSED:
                 connection.transport.abort()
         await self._server.wait_closed()
         if self._heartbeat is not None:
             self._heartbeat.stop()
-
-
-def _has_come(sock: socket.socket | None) -> bool:
-    """Tell whether bytes wait in the kernel; False where the platform does not say."""
-    if _FIONREAD is None or sock is None:
-        return False
-    try:
-        return any(fcntl.ioctl(sock.fileno(), _FIONREAD, bytes(4)))
-    except (OSError, ValueError):
-        return False

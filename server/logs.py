@@ -1,7 +1,7 @@
 """Logs for operators: events of structlog and of the standard library in, one safe line each on stderr out.
 
-Secrets are taken out of every line, nothing in a value can start a new one, and repeats are counted. Libraries that use the standard
-library's logging appear as the event `library_log`, with their words as `message`.
+Secrets are taken out of every line, nothing in a value can start a new one, and repeats are counted. Libraries that
+use the standard library's logging appear as the event `library_log`, with their words as `message`.
 """
 
 from __future__ import annotations
