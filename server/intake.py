@@ -34,6 +34,8 @@ _FRAMES_TRUSTED = 1024
 """Frames of a service or an operator that may wait to be taken."""
 _EMPTY_FRAMES_PER_S = 50.0
 _EMPTY_FRAMES_BURST = 300.0
+_MOST_FRAGMENTS = 64
+"""Of one message: each is kept until the last one has come, and empty ones add up to no bytes."""
 
 
 class _Few(list[Frame]):
@@ -58,7 +60,7 @@ class MeasuredConnection(ServerConnection):
     """
 
     # In slots: with more than 29 attributes an object's dict is 1,300 bytes larger, and the library's has 27.
-    __slots__ = ("_bucket", "_receiver", "_unparsed", "flooded", "gone", "turn_s")
+    __slots__ = ("_bucket", "_fragments", "_receiver", "_unparsed", "flooded", "gone", "turn_s")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,6 +74,8 @@ class MeasuredConnection(ServerConnection):
         self._receiver: asyncio.Task[None] | None = None
         """Receives what was not taken at once, as long as there is something."""
         self._bucket: TokenBucket | None = None
+        self._fragments = 0
+        """That have come of a message whose end has not."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; the queue of messages asks this object to pause and resume, not the socket."""
@@ -118,7 +122,7 @@ class MeasuredConnection(ServerConnection):
             now = time.monotonic()
             if self._bucket is None:
                 self._bucket = TokenBucket(_EMPTY_FRAMES_PER_S, _EMPTY_FRAMES_BURST, now)
-            if self._bucket.take(now):
+            if self._bucket.take(now) or self._one_too_many(event):
                 self._end_flood(event)
                 return
         super().process_event(event)
@@ -168,6 +172,11 @@ class MeasuredConnection(ServerConnection):
         except UnicodeDecodeError:  # the library knows how to close for this
             return False
         return self.take(text)
+
+    def _one_too_many(self, event: Frame) -> bool:
+        if event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._fragments = 0 if event.fin else self._fragments + 1
+        return self._fragments > _MOST_FRAGMENTS
 
     def _end_flood(self, event: Frame) -> None:
         self.flooded = True

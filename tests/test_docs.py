@@ -27,7 +27,7 @@ from actors import commands, events, held, receipts, replies, state
 from actors.errors import CloseCode, ErrorCode
 from actors.log import MemoryLog
 from postroom_client._closing import FINAL_CLOSE_CODES
-from server import http, settings
+from server import descriptors, http, intake, repeats, settings
 from server.commands.group import app
 from server.journals import faults, sqlite
 from server.settings import Settings
@@ -221,6 +221,12 @@ def test_the_fixed_limits_are_those_of_the_code() -> None:
     assert limits["retired rooms that `--journal memory` remembers"] == shown
     assert limits["ids that a room remembers within `dedupe_s"] == f"{receipts._MOST:,}"
     assert limits["last acknowledgements in a room's state"] == f"{state._MOST_ACKNOWLEDGED}"
+    assert limits["fragments of one WebSocket message before close 1009"] == f"{intake._MOST_FRAGMENTS}"
+    empty = f"{intake._EMPTY_FRAMES_BURST:g}, and {intake._EMPTY_FRAMES_PER_S:g} more each second"
+    assert limits["control frames and fragments that nobody asked for, before the client is cut"] == empty
+    assert limits["connections to the HTTP API"] == f"{descriptors.MOST_REQUESTS:,}"
+    kinds = "warnings and errors of one kind that are logged within a second, before the rest is counted"
+    assert limits[kinds] == f"{repeats.MOST_A_SECOND}"
     assert (
         limits["events that wait for the disk before more are `busy"]
         == f"{sqlite._MOST_APPENDS:,}, and {sqlite._MOST_BYTES >> 20} MiB"

@@ -24,12 +24,12 @@ async def answered(client: RawClient) -> None:
 
 
 async def test_a_text_may_come_in_fragments(router: Router) -> None:
-    """Of any size, one byte and none included; a character may be cut in two."""
+    """Up to 64 of any size, two bytes and none included; a character may be cut in two."""
     text = json.dumps({"type": "publish", "id": "ä€😀", "room": "doc:1", "kind": "a.b", "data": {}}, ensure_ascii=False)
     payload = text.encode()
     async with RawClient(router.addresses.ws_url) as client:
         await client.open()
-        for step in (1, 3, len(payload) - 1):
+        for step in (2, 3, len(payload) - 1):
             parts = [payload[at : at + step] for at in range(0, len(payload), step)]
             await client.send(frame(TEXT, b"", fin=False))
             for part in parts:
@@ -208,6 +208,18 @@ async def test_a_message_in_very_many_fragments_is_closed_with_1009(monkeypatch:
             opcode, payload = await client.read()
             assert (opcode, payload[:2]) == (CLOSE, (1009).to_bytes(2, "big"))
         await wait_until(lambda: len(router.registry) == 1, "it is gone")
+
+
+async def test_a_message_whose_fragments_drip_is_closed_with_1009_at_the_65th(router: Router) -> None:
+    """However slowly they come: the rate is no bound for what is kept."""
+    async with RawClient(router.addresses.ws_url) as client:
+        await client.open()
+        for _ in range(2):  # counted for each message by itself
+            await client.send(frame(TEXT, PING_COMMAND, fin=False) + frame(CONTINUATION, b"", fin=False) * 63)
+            await client.send(frame(CONTINUATION))
+            await answered(client)
+        await client.send(frame(TEXT, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 64)
+        assert await client.closed() == 1009
 
 
 async def test_a_pong_that_never_comes_ends_the_connection() -> None:
