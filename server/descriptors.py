@@ -16,7 +16,7 @@ __all__ = ["MOST_REQUESTS", "Shares", "share"]
 
 log = structlog.get_logger("postroom.app")
 
-MOST_REQUESTS = 1000
+MOST_REQUESTS = 750
 """Connections to the HTTP API, those that wait for the next request included."""
 _OTHER_FILES = 100
 """Listeners, the journal, logs, what plug-ins open."""

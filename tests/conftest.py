@@ -96,13 +96,17 @@ class RouterProcess:
         log: Where its log goes.
         environment: Variables beyond those of the test.
         cwd: Its working directory.
+        files: How many files it may have open; None: as many as the test.
     """
 
-    def __init__(self, arguments: list[str], log: Path, environment: dict[str, str], cwd: Path) -> None:
+    def __init__(
+        self, arguments: list[str], log: Path, environment: dict[str, str], cwd: Path, files: int | None = None
+    ) -> None:
         self.log_path = log
         self._log = log.open("ab")
+        limited = [] if files is None else ["sh", "-c", f'ulimit -n {files} && exec "$@"', "router"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "server.cli", "serve", "--port", "0", "--api-port", "0", *arguments],
+            [*limited, sys.executable, "-m", "server.cli", "serve", "--port", "0", "--api-port", "0", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -158,13 +162,18 @@ def start_router(tmp_path: Path) -> Iterator[Callable[..., RouterProcess]]:
     """Start routers as processes: `start_router("--dev", environment={...})`; they are stopped at the end."""
     started: list[RouterProcess] = []
 
-    def start(*arguments: str, environment: dict[str, str] | None = None, cwd: Path | None = None) -> RouterProcess:
+    def start(
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        files: int | None = None,
+    ) -> RouterProcess:
         name = f"router-{len(started)}"
         if cwd is None:
             cwd = Path.cwd()
             if "--journal" not in arguments:
                 arguments = (*arguments, "--journal", str(tmp_path / f"{name}.db"))
-        process = RouterProcess(list(arguments), tmp_path / f"{name}.log", environment or {}, cwd)
+        process = RouterProcess(list(arguments), tmp_path / f"{name}.log", environment or {}, cwd, files)
         started.append(process)
         return process
 

@@ -65,6 +65,10 @@ class _Inside(Inside):
             "descriptors": len(os.listdir("/proc/self/fd")),
         }
 
+    def waiting(self) -> dict[str, int]:
+        """Tell how many bytes wait for each connection, by its id: in its outbox and in its socket's own buffer."""
+        return {state.id: state.outbox.size + state.wire.buffered for state in self.router.registry.states}
+
     def kill(self, every_s: float, actors: Sequence[str] = ("Connection",), at_once: int = 1) -> dict[str, int]:
         """Crash one actor after the other, so many every so often, from now on.
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -20,36 +17,12 @@ from postroom_client.testing._control import Control
 from ..conftest import RouterProcess
 from ..native_client import WAIT_S, NativeClient
 from ..raw_client import join_and_vanish
+from .at_size import MIB, log_of, report, rss, size
 from .crowd import Follower, crowd
 from .services import HttpService, wait_until
 
-FULL = os.environ.get("POSTROOM_FULL", "") not in ("", "0")
 PLUGIN = ("--plugin", "tests.integration.router_plugins:control")
 BATCH = 200
-MIB = 1024 * 1024
-
-
-def size(short: int, full: int) -> int:
-    """Return how large a test is."""
-    return full if FULL else short
-
-
-def report(what: str, **figures: object) -> None:
-    """Print the figures of a run (`pytest -rP` shows them)."""
-    print(what, *(f"{name}={value}" for name, value in figures.items()))
-
-
-def log_of(process: RouterProcess) -> list[dict[str, Any]]:
-    """Return what the process has logged so far; every line that is not JSON must be about an unknown variable."""
-    lines = process.log.rpartition("\n")[0].splitlines()  # the last one may be half written
-    assert not [line for line in lines if not line.startswith(("{", "postroom: POSTROOM_FULL"))], process.log
-    return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-def rss(pid: int) -> int:
-    """Return the resident memory of a process, in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
 
 async def publish(

@@ -1,4 +1,4 @@
-"""The HTTP API's port, and requests that no careful service sends: an answer, at most one line in the log, no traceback."""
+"""The HTTP API's port, and requests that no careful service sends: an answer, one log line at most, no traceback."""
 
 from __future__ import annotations
 
