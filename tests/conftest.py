@@ -24,6 +24,8 @@ from server.settings import Settings
 
 SECRET = "a-secret-for-tests-of-forty-characters--"
 START_S = 20.0
+_TOKEN = re.compile(r"eyJ[\w-]{6,}")
+"""How every JSON Web Token begins."""
 
 
 @asynccontextmanager
@@ -89,7 +91,7 @@ def logged() -> Iterator[list[dict[str, Any]]]:
 
 
 class RouterProcess:
-    """A router as a process of its own, on free ports.
+    """A router as a process of its own, on free ports. At its end no token may be in its log, whatever was tested.
 
     Args:
         arguments: For `postroom serve`.
@@ -155,6 +157,8 @@ class RouterProcess:
             assert self._process.stdout is not None
             self._process.stdout.close()
             self._log.close()
+            assert _TOKEN.search(self.log) is None, "a token is in the log"
+            assert SECRET not in self.log, "the secret is in the log"
 
 
 @pytest.fixture
