@@ -12,38 +12,7 @@ from hypothesis import strategies as st
 from actors import identity
 from actors.identity import ANONYMOUS, ROLES, Identity, is_room_name
 
-USERS = ("ann", "bob")
-ROOMS = (
-    "user:ann",
-    "user:bob",
-    "role:user",
-    "role:admin",
-    "role:service",
-    "broadcast",
-    "system",
-    "session:1",
-    "session:2",
-    "team:1",
-    "team:ann",
-)
-PATTERNS = ("*", "team:*", "team:1", "session:*", "session:1", "*:1", "user:*", "broadcast")
-GRANTS = st.lists(st.sampled_from(PATTERNS), max_size=2).map(tuple)
-
-
-def covered(patterns: tuple[str, ...], room: str) -> bool:
-    return any(fnmatch.fnmatchcase(room, pattern) for pattern in patterns)
-
-
-def expected(verb: str, identity: Identity, room: str, owner: str | None) -> bool:
-    """What docs/how-to/tokens.md says; everything else is denied."""
-    owns = room.startswith("session:") and owner == identity.user
-    own_rooms = {f"user:{identity.user}", f"role:{identity.role}", "broadcast", "system"}
-    if verb == "subscribe":
-        return identity.role == "admin" or room in own_rooms or owns or covered(identity.rooms, room)
-    if verb == "publish":
-        return identity.role == "service" or covered(identity.publish, room)
-    personal = room == f"user:{identity.user}" or owns or covered(identity.rooms, room)
-    return identity.role in ("admin", "service") or personal
+from .oracle import GRANTS, ROOMS, USERS, expected
 
 
 @given(

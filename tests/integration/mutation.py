@@ -42,7 +42,7 @@ def mutated_frames(chance: random.Random, count: int) -> bytes:
 
 
 def _mutated(chance: random.Random) -> bytes:
-    """Return one frame; few are wrong as frames, because such a one ends its connection, and those behind it are lost."""
+    """Return one frame; few are wrong as frames: such a one ends its connection, and those behind it are lost."""
     command = {**chance.choice(_COMMANDS), "id": chance.randint(0, 9)}
     way = chance.random()
     if way < 0.55:
