@@ -42,7 +42,7 @@ from .messages import (
 from .pressure import Pressure
 from .questions import RoomFacts, answer
 from .receipts import Receipts
-from .state import RoomState
+from .restoring import restore
 
 __all__ = ["Directory", "Room", "RoomLimits", "RoomPorts"]
 
@@ -117,13 +117,10 @@ class Room(LoopActor):
             most=limits.history_events,
             age_s=limits.history_s,
         )
-        self._state = RoomState() if record.state is None else msgspec.json.decode(record.state, type=RoomState)
+        self._state = restore(record)
         self._state_offset = record.state_offset
         ids = [PastId(event.draft.id, event.offset, event.draft.time_ms) for event in record.events]
         self._receipts = Receipts([*record.past_ids, *ids], window_s=limits.dedupe_s)
-        for event in record.events:
-            if event.offset > record.state_offset:
-                self._state.fold(event)
         self._acceptance = Acceptance(name, self._state)
         self._alarm = Alarm(name, self._state, ports.clock, mailbox, after_s=limits.escalate_after_s)
         self._watched = name in ports.log.watched()

@@ -53,15 +53,13 @@ async def test_no_frame_brings_the_router_down(
         before = await inside.do("counts")
         memory, began = rss(process.pid), time.monotonic()
         striking = [asyncio.create_task(strike()) for _ in range(AT_ONCE)]
-        published = 0
+        position = 0
         while not all(each.done() for each in striking):
-            await bystander.send("publish", room="bystander:1", kind="a.b", data={"n": published})
-            published += 1
+            await bystander.send("publish", room="bystander:1", kind="a.b", data={})
+            position = in_chain(await bystander.events(1, "bystander:1"), position)
             await asyncio.wait(striking, timeout=0.05)
         await asyncio.gather(*striking)
         took = time.monotonic() - began
-        events = [each for each in await bystander.events(published, "bystander:1")]
-        assert in_chain(events) == published
         async with asyncio.timeout(3 * WAIT_S):
             while _left(await inside.do("counts")) != _left(before):
                 pass
