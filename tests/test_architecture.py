@@ -131,6 +131,20 @@ def _as_ruff_sorts(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
+# --- what is never done
+
+
+@pytest.mark.parametrize("path", WITH_CODE, ids=named)
+def test_nothing_is_unpickled_or_evaluated(path: Path) -> None:
+    """What comes from a socket, a file or a provider is decoded by a schema; no way leads from it to code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+            assert not names & {"pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml"}, f"line {node.lineno}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("eval", "exec", "compile", "__import__"), f"line {node.lineno}"
+
+
 # --- dependencies
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hmac
 import json
 import threading
 import time
@@ -184,6 +185,22 @@ def test_hs384_with_the_right_secret_is_refused_all_the_same() -> None:
 def test_a_token_of_another_secret_is_refused() -> None:
     """The message says that the signature is what is wrong."""
     assert "signature" in refused(HMAC, jwt.encode(claims(), "x" * 64, algorithm="HS256")).message
+
+
+def test_signatures_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a refusal takes tells nobody how much of a guessed signature was right (RFC 8725, 3.2)."""
+    compared: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def watched(a: bytes, b: bytes) -> bool:
+        compared.append((len(a), len(b)))
+        return compare(a, b)
+
+    monkeypatch.setattr(hmac, "compare_digest", watched)
+    good = signed()
+    for token in (good, good[:-4] + "AAAA", jwt.encode(claims(), "x" * 64, algorithm="HS256")):
+        outcome(HMAC, token)
+    assert compared == [(32, 32)] * 3, "whole SHA-256 sums, each time"
 
 
 def test_a_public_key_never_serves_as_an_hmac_secret(tmp_path: Path) -> None:
