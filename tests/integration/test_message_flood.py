@@ -42,7 +42,7 @@ async def test_tenfold_floods_are_told_to_wait_and_the_others_go_on(
     start_router: Callable[..., RouterProcess], token: Callable[..., str]
 ) -> None:
     """Past the burst a `user` gets `rate_limited` for nine of ten, or is too slow for the answers; others go on."""
-    seconds = size(1, 10)
+    seconds = size(1, 5)
     process = start_router(environment={"POSTROOM_SECRET": SECRET})
     rights = {"rooms": ("team:*",), "publish": ("team:*",)}
     kept = [{"room": "team:kept", "kind": "app.step", "data": {"n": n, "x": "y" * 300}} for n in range(KEPT)]
