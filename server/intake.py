@@ -38,6 +38,10 @@ _MOST_FRAGMENTS = 64
 """Of one message: each is kept until the last one has come, and empty ones add up to no bytes."""
 
 
+def _nothing() -> None:
+    """Stand where something was to be called."""
+
+
 class _Few(list[Frame]):
     """The frames that wait, hardly ever one: an empty deque is 760 bytes, an empty list 56."""
 
@@ -84,9 +88,15 @@ class MeasuredConnection(ServerConnection):
         self.recv_messages.frames.queue = _Few()  # type: ignore[assignment]  # what the queue asks of it, it has
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; what was not parsed is dropped."""
+        """End; what was not parsed is dropped.
+
+        Nothing of this object's own points back to it any more, so it goes at once: what waits for the garbage
+        collector piles up where sockets come and go by the thousand.
+        """
         self._unparsed = None
         super().connection_lost(exc)
+        self.recv_messages.resume = _nothing
+        self.protocol.select_subprotocol = None  # type: ignore[method-assign,assignment]  # nobody asks any more
         if not self.gone.done():
             self.gone.set_result(None)
 

@@ -166,6 +166,7 @@ class Listener:
             self._registry.remove(state)
             state.mailbox.tell(WireClosed())
             self._log_end(connection, state)
+            connection.wire = None
             if self._all_closed is not None and not len(self._registry) and not self._all_closed.done():
                 self._all_closed.set_result(None)
 

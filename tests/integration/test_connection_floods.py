@@ -45,7 +45,7 @@ async def test_a_flood_of_half_handshakes_keeps_nobody_out(start_router: Start) 
                 waits.append(time.monotonic() - began_to_knock)
         assert (await other.ask("ping"))["type"] == "pong"
     grown = rss(process.pid) - before
-    assert grown < 32 * MIB, f"{grown / MIB:.1f} MiB"
+    assert grown < 48 * MIB, f"{grown / MIB:.1f} MiB"
     assert min(waits) < 0.05, waits
     report(
         "half handshakes:",
@@ -95,6 +95,7 @@ async def test_thousands_that_say_nothing_after_their_upgrade_are_gone_in_time(s
         async with RawClient(process.ws_url) as client:
             await client.open(hello=False)
             began = time.monotonic()
+            await asyncio.sleep(hello_s - 0.5)  # a reader gives up after 10 s
             assert await client.closed() == 4408
             late.append(time.monotonic() - began - hello_s)
 
