@@ -18,7 +18,7 @@ __all__ = ["MOST_A_SECOND", "Repeats"]
 
 log = structlog.get_logger("postroom.logs")
 
-MOST_A_SECOND = 100
+MOST_A_SECOND = 300
 """Lines of one kind that are written within a second."""
 _WINDOW_S = 1.0
 _MOST_KINDS = 1000

@@ -112,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections_per_user: CountOrZero = 20
     """Connections of one user. 0: no cap."""
     max_connections_per_address: CountOrZero = 0
-    """Connections of one client address; behind a proxy every client has the proxy's. 0: no cap."""
+    """Connections of one client address, and unfinished handshakes; behind a proxy all have the proxy's. 0: no cap."""
     commands_per_s: SecondsOrZero = 200.0
     """Commands per second of one connection of role `user`. 0: no limit."""
     commands_burst: Count = 400
