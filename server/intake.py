@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
-from websockets.typing import BytesLike
+from websockets.typing import BytesLike, Subprotocol
 
 from actors.throttle import TokenBucket
 
@@ -40,6 +40,10 @@ _MOST_FRAGMENTS = 64
 
 def _nothing() -> None:
     """Stand where something was to be called."""
+
+
+def _none_of_them(_offered: Sequence[Subprotocol]) -> None:
+    """Stand where a subprotocol was to be chosen."""
 
 
 class _Few(list[Frame]):
@@ -96,7 +100,7 @@ class MeasuredConnection(ServerConnection):
         self._unparsed = None
         super().connection_lost(exc)
         self.recv_messages.resume = _nothing
-        self.protocol.select_subprotocol = None  # type: ignore[method-assign,assignment]  # nobody asks any more
+        self.protocol.select_subprotocol = _none_of_them  # type: ignore[method-assign,assignment]  # may still be asked
         if not self.gone.done():
             self.gone.set_result(None)
 
