@@ -1,6 +1,7 @@
 """A user who sends ten times what is allowed, of what costs most: told to wait, and nobody else waits.
 
-`POSTROOM_FULL=1` runs it for longer, and holds what others wait against what they waited before.
+`POSTROOM_FULL=1` runs it for longer, and holds what others wait against what they waited before: a fifth more at most,
+and what a machine that does other things too adds.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ async def test_tenfold_floods_are_told_to_wait_and_the_others_go_on(
             assert flooder.others <= BURST + COMMANDS_PER_S * (seconds + 3), flood
             assert flooder.rate_limited > flooder.sent * 0.5 or flooder.is_slow, flood
             if FULL:
-                assert after[1] <= 1.2 * before[1] + 0.005, (flood, before, after)
+                assert after[1] <= 1.2 * before[1] + 0.025, (flood, before, after)
             report(
                 f"tenfold flood of {flood}:",
                 sent=flooder.sent,
