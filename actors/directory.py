@@ -103,13 +103,12 @@ class RoomDirectory:
     def _opened(self, name: str, mailbox: Mailbox, opening: object, record: RoomRecord | LogUnavailable) -> None:
         if self._openings.get(name) is not opening:
             return
+        wanted = not (mailbox.closed or mailbox.occupied)
+        if wanted and isinstance(record, RoomRecord):
+            Room.start(name, record, self._ports, mailbox=mailbox)  # where that fails, the log says so by a second call
         del self._openings[name]
-        if mailbox.closed or mailbox.occupied:
-            return
-        if isinstance(record, LogUnavailable):
+        if wanted and isinstance(record, LogUnavailable):
             self._could_not_open(name, mailbox, record)
-        else:
-            Room.start(name, record, self._ports, mailbox=mailbox)
 
     def _could_not_open(self, name: str, mailbox: Mailbox, reason: LogUnavailable) -> None:
         """Refuse what waits for the room, and try again later where somebody is in it."""
