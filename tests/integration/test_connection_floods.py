@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -36,7 +37,8 @@ async def test_a_flood_of_half_handshakes_keeps_nobody_out(start_router: Start) 
         began = time.monotonic()
         for number in range(count):
             half = await stack.enter_async_context(RawClient(process.ws_url))
-            await half.send(HALF if number % 3 else b"")
+            with contextlib.suppress(ConnectionError):  # it may have given way by now
+                await half.send(HALF if number % 3 else b"")
         flooded = time.monotonic()
         waits = []
         for _ in range(20):
@@ -125,7 +127,9 @@ async def test_at_the_limit_of_open_files_clients_are_refused_politely_and_let_i
         inside = [await stack.enter_async_context(NativeClient(process.ws_url)) for _ in range(most)]
         outcomes = [await _knock(process.ws_url) for _ in range(300)]
         assert set(outcomes) == {4429}
-        holding = [await stack.enter_async_context(RawClient(process.ws_url)) for _ in range(500)]
+        holding = await stack.enter_async_context(AsyncExitStack())
+        for _ in range(500):
+            await holding.enter_async_context(RawClient(process.ws_url))
         assert await _knock(process.ws_url) in (4429, 503)
         began, used = time.monotonic(), cpu_s(process.pid)
         await _publishes(process, inside[0])
@@ -133,8 +137,6 @@ async def test_at_the_limit_of_open_files_clients_are_refused_politely_and_let_i
         await asyncio.sleep(1.0)
         share = (cpu_s(process.pid) - used) / (time.monotonic() - began)
         assert share < 0.4, f"{share:.0%} of a core with nothing to do"
-        for each in holding:
-            each.cut()
     async with asyncio.timeout(WAIT_S):
         while await _knock(process.ws_url) != 101:
             pass
@@ -149,15 +151,14 @@ async def test_at_the_limit_of_open_files_clients_are_refused_politely_and_let_i
 async def test_files_that_others_hold_keep_no_client_out(start_router: Start) -> None:
     """Half handshakes, and connections to the HTTP API that ask for nothing: each kind has its share."""
     process = start_router("--dev", files=FILES)
-    async with AsyncExitStack() as stack:
-        for url in (process.ws_url, process.api_url):
-            held = [await stack.enter_async_context(RawClient(url)) for _ in range(500)]
-            for half in held:
-                await half.send(HALF)
+    for url in (process.ws_url, process.api_url):
+        async with AsyncExitStack() as holding:
+            for _ in range(500):
+                half = await holding.enter_async_context(RawClient(url))
+                with contextlib.suppress(ConnectionError):  # it may have been turned away by now
+                    await half.send(HALF)
             async with NativeClient(process.ws_url) as client:
                 assert (await client.ask("publish", room="doc:1", kind="a.b", data={}))["type"] == "published"
-            for half in held:
-                half.cut()
     async with NativeClient(process.ws_url) as client, asyncio.timeout(WAIT_S):
         while not await _is_answered(process.api_url):
             pass
