@@ -172,7 +172,7 @@ def _records(path: Path, file: BinaryIO) -> Iterator[list[Record]]:
     while lines := file.readlines(_CHUNK_BYTES):
         try:
             records = _DECODER.decode_lines(b"".join(lines))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise RecordError(_complaint(path, lines, lines_before)) from None
         yield records
         lines_before += len(lines)
@@ -183,6 +183,6 @@ def _complaint(path: Path, lines: list[bytes], lines_before: int) -> str:
         try:
             if line.strip():
                 _DECODER.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return f"{path}:{number} is no record: {error}"
     return f"{path}: somewhere in lines {lines_before + 1} to {lines_before + len(lines)} is something else than a line"

@@ -9,6 +9,7 @@ import msgspec
 
 from ._errors import CommandError
 from ._events import Receipt
+from ._wire import UNREADABLE
 
 __all__ = ["Answer", "Outcome", "read_answer", "retry_after_s"]
 
@@ -63,7 +64,7 @@ def read_answer(status: int, retry_after: str | None, body: bytes, events: int) 
     wait_s = retry_after_s(retry_after)
     try:
         results = msgspec.json.decode(body, type=_Results).results
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return Answer(error=_problem(status, body), retry_after_s=wait_s)
     if len(results) != events:
         message = f"{len(results)} results for {events} events"
@@ -80,7 +81,7 @@ def retry_after_s(header: str | None) -> float:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(header).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):  # a number in it may be larger than any date's
             return 0
     return min(max(seconds, 0), _MAX_RETRY_AFTER_S) if seconds == seconds else 0
 
@@ -100,7 +101,7 @@ def _outcome(item: _Item) -> Outcome:
 def _problem(status: int, body: bytes) -> CommandError:
     try:
         problem = msgspec.json.decode(body, type=_Problem)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         problem = _Problem()
     temporary = problem.temporary
     if temporary is None or status in _TEMPORARY_STATUS or status >= 500:

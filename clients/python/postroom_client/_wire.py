@@ -11,6 +11,7 @@ from ._events import Event, Member
 from ._positions import Recovery, Skipped
 
 __all__ = [
+    "UNREADABLE",
     "AcknowledgedMessage",
     "ErrorMessage",
     "HistoryMessage",
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 CommandId = int | str
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises for bytes that are no JSON, or another one; for text that is not UTF-8; for deep nesting."""
 
 
 class MalformedMessage(Exception):
@@ -215,14 +219,14 @@ def decode(frame: bytes) -> ServerMessage | None:
     """Read one message; None for a type this client does not know (a later router may have more).
 
     Raises:
-        MalformedMessage: Not JSON, or a known type with a wrong field.
+        MalformedMessage: Not JSON that can be read, or a known type with a wrong field.
     """
     try:
         return _decoder.decode(frame)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         try:
             kind = msgspec.json.decode(frame, type=_AnyType).type
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             raise MalformedMessage(str(error)) from None
         if kind in _KNOWN:
             raise MalformedMessage(f"{kind}: {error}") from None
