@@ -126,8 +126,11 @@ class MeasuredConnection(ServerConnection):
         """Hand on whole text messages; count the frames that carry none and that nobody asked for.
 
         The library's own way (a queue, a coroutine that waits for it, a list of fragments) costs as much again as its
-        parser; it stays the way of everything else, and of what comes behind something that waits there.
+        parser; it stays the way of everything else, and of what comes behind something that waits there. Behind a flood
+        nothing is listened to.
         """
+        if self.flooded:
+            return
         if isinstance(event, Frame) and event.opcode is Opcode.TEXT and event.fin and self._taken(event):
             return
         if isinstance(event, Frame) and event.opcode is Opcode.PONG and event.data and self.pong_taken(event.data):

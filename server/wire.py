@@ -381,7 +381,12 @@ class Wire(Line):
         self._connection.trust()
 
     def take(self, text: str) -> bool:
-        """Hand a text message to the actor, unless too much of what was asked for is under way."""
+        """Hand a text message to the actor, unless too much of what was asked for is under way.
+
+        What comes behind the message that the router closes for is dropped.
+        """
+        if self._closing is not None:
+            return True
         if self.busy:
             return False
         self.begin()
