@@ -89,7 +89,10 @@ def _wanted(kind: inspect.Type) -> str:
 
 
 def _check_secret(value: object) -> str | None:
-    size = len(str(value).encode())
+    try:
+        size = len(str(value).encode())
+    except UnicodeEncodeError:  # bytes of a variable that are no text
+        return "this is not text in UTF-8; make another one: " + MAKE_SECRET
     if size < MIN_SECRET_BYTES:
         return f"a secret of {size} bytes can be guessed; it needs {MIN_SECRET_BYTES} or more. Make one: {MAKE_SECRET}"
     if "-----BEGIN" in str(value):

@@ -112,7 +112,7 @@ def _position(text: str, rooms: Sequence[str]) -> Position:
     from postroom_client import Position
 
     epoch, _, offset = text.rpartition(":")
-    if not epoch or not (offset.isascii() and offset.isdigit()):
+    if not epoch or not re.fullmatch(r"\d{1,18}", offset, re.ASCII):
         message = f"{text!r} is not EPOCH:OFFSET as `listen` and `publish` print them, for example 0d9f2c:17"
         raise typer.BadParameter(message, param_hint="--after")
     if len(rooms) > 1:

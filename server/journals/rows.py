@@ -144,7 +144,7 @@ def alerts_of(state: bytes) -> str | None:
     """Return the offsets of a snapshot's unacknowledged alerts as a JSON list; None: it cannot be read."""
     try:
         alerts = _ALERTS.decode(state).alerts
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return msgspec.json.encode(sorted(alert.offset for alert in alerts.values())).decode()
 
