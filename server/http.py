@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -22,15 +22,15 @@ from actors.source import Answers
 
 from . import __version__
 from .auth import Authenticator, bearer
+from .bodies import BodyReader, PublishBody
 from .http_log import RequestLog
 from .origins import OriginPolicy
 from .turned_away import TurnedAway
 
-__all__ = ["Api", "Handler", "PublishBody", "Readiness"]
+__all__ = ["Api", "Handler", "Readiness"]
 
 log = structlog.get_logger("postroom.http")
 
-_MOST_EVENTS = 1000
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _MOST_BYTES_READ: Final = 64 * 1024 * 1024
 _BODY_S = 10.0
@@ -55,28 +55,6 @@ _LATER = frozenset({ErrorCode.BUSY, ErrorCode.JOURNAL_UNAVAILABLE})
 """Where nothing at all was taken and the same body may be sent again."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class PublishBody(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of `POST /v1/publish`."""
-
-    room: str | None = None
-    rooms: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1000)] | None = None
-    kind: str
-    data: dict[str, Any]
-    event_id: str | None = None
-    delivery: str | None = None
-    key: str | None = None
-    ack: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.room is None) == (self.rooms is None):
-            raise ValueError("name one `room`, or several in `rooms`")
-
-    @property
-    def all_rooms(self) -> tuple[str, ...]:
-        """The rooms it goes to."""
-        return (self.room,) if self.room is not None else self.rooms or ()
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -119,7 +97,6 @@ class Api:
         self._authenticator = authenticator
         self._anonymous = anonymous
         self._origins = origins
-        self._message_bytes = message_bytes
         self._pressure = pressure
         self._most_connections = most_connections
         self._readiness = readiness
@@ -128,7 +105,7 @@ class Api:
         self._waiting: dict[asyncio.Future[None], int] = {}
         """Requests that wait for their turn, in their order, with how many events they bring."""
         self._started = time.monotonic()
-        self._decoder = msgspec.json.Decoder(PublishBody)
+        self._reader = BodyReader(message_bytes)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
 
@@ -184,10 +161,10 @@ class Api:
         events: list[tuple[int, PublishBody]] = []
         size = self._make_room(request)
         try:
-            items, single = _items(await self._read(request))
+            items, single = self._reader.items(await self._read(request))
             for number, item in enumerate(items):
                 try:
-                    events.append((number, self._event(item)))
+                    events.append((number, self._reader.event(item)))
                 except Refusal as refusal:
                     results[number] = [refusal]
             targets = _targets(events)
@@ -281,15 +258,6 @@ class Api:
         if not identity.trusted:
             raise Refusal(ErrorCode.FORBIDDEN, f"role {identity.role} may not use this API; it takes service or admin")
 
-    def _event(self, item: msgspec.Raw) -> PublishBody:
-        try:
-            event = self._decoder.decode(item)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Refusal(ErrorCode.INVALID_EVENT, str(error)) from None
-        if len(memoryview(item)) > self._message_bytes:
-            raise Refusal(ErrorCode.TOO_LARGE, f"an event may have {self._message_bytes} bytes")
-        return event
-
     async def _ask(self, targets: list[tuple[PublishBody, str]]) -> tuple[Receipt | Refusal, ...]:
         """Publish in order what was admitted, wait for every commit."""
         try:
@@ -326,23 +294,6 @@ def _targets(events: list[tuple[int, PublishBody]]) -> list[tuple[PublishBody, s
             f"{len(targets)} events to publish, rooms counted; send up to {_MOST_UNDER_WAY} at once",
         )
     return targets
-
-
-def _items(body: bytes) -> tuple[list[msgspec.Raw], bool]:
-    """Split a body into its events, and tell whether it is a single one."""
-    try:
-        items = (
-            msgspec.json.decode(body, type=list[msgspec.Raw] | msgspec.Raw) if body[:1] == b"[" else msgspec.Raw(body)
-        )
-        if isinstance(items, msgspec.Raw):
-            msgspec.json.decode(items)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refusal(ErrorCode.BAD_MESSAGE, f"the body is not JSON: {error}") from None
-    if isinstance(items, msgspec.Raw):
-        return [items], True
-    if len(items) > _MOST_EVENTS:
-        raise Refusal(ErrorCode.TOO_LARGE, f"{len(items)} events at once; send up to {_MOST_EVENTS}")
-    return items, False
 
 
 def _result(result: Receipt | Refusal) -> dict[str, Any]:

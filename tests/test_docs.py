@@ -27,7 +27,7 @@ from actors import commands, events, held, receipts, replies, state
 from actors.errors import CloseCode, ErrorCode
 from actors.log import MemoryLog
 from postroom_client._closing import FINAL_CLOSE_CODES
-from server import descriptors, http, intake, repeats, settings
+from server import bodies, descriptors, http, intake, repeats, settings
 from server.commands.group import app
 from server.journals import faults, sqlite
 from server.settings import Settings
@@ -208,7 +208,7 @@ def test_every_kind_of_event_is_in_the_reference_with_its_data() -> None:
 def test_the_fixed_limits_are_those_of_the_code() -> None:
     """Each row of the table in the settings reference has its constant's value."""
     limits = {key: row[1] for key, row in rows(REFERENCE / "settings.md").items()}
-    assert limits["events in one `POST /v1/publish"] == f"{http._MOST_EVENTS:,}"
+    assert limits["events in one `POST /v1/publish"] == f"{bodies._MOST_EVENTS:,}"
     assert limits["events times rooms in one `POST /v1/publish"] == f"{http._MOST_UNDER_WAY:,}"
     assert limits["body of one `POST /v1/publish"] == f"{http._MOST_BYTES >> 20} MiB"
     assert limits["bodies that are being read at once"] == f"{http._MOST_BYTES_READ >> 20} MiB together"
