@@ -5,13 +5,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)/.peers-installed
+FUZZER := $(VENV)/.fuzzer-installed
 PORT     ?= 8000
 API_PORT ?= 8001
 SEEDS    ?= 10000
 MINUTES  ?= 30
+SECONDS  ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench bench-docs torture simulate soak clean
+.PHONY: help setup run test lint types bench bench-docs torture simulate soak fuzz clean
 
 help:
 	@echo "make run    set up, start the router with its demo sessions, show where to look"
@@ -22,6 +24,7 @@ help:
 	@echo "make torture  kill the router under load, fill its disk, cut its power (minutes): nothing acknowledged may be lost"
 	@echo "make simulate  live through SEEDS=$(SEEDS) simulated histories, each with faults of its own"
 	@echo "make soak   half an hour of churn, chaos and slow clients: nothing may grow or be left over (MINUTES=5 for less)"
+	@echo "make fuzz   try mutated input on every decoder, a connection and a socket (SECONDS=60 each, NAME=frames for one)"
 	@echo "make clean  remove the environment and caches"
 
 setup: $(STAMP)
@@ -67,5 +70,12 @@ simulate: setup
 soak: setup
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
+fuzz: $(FUZZER)
+	$(BIN)/python -m tests.fuzz $(NAME) --seconds $(SECONDS)
+
+$(FUZZER): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e clients/python -e '.[fuzz]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/peers/node_modules
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis fuzz-data benchmarks/peers/node_modules
