@@ -35,7 +35,9 @@ def _sealed(
     data: str,
     _crc: object,
 ) -> tuple[object, ...]:
-    """Give a row the checksum that it would have."""
+    """Give a row the checksum that it would have, if SQLite can hold it."""
+    if not -(2**63) < time_ms < 2**63:
+        raise ValueError("SQLite has no such number")
     crc = _seal(1, offset, follows, event_id, kind, time_ms, key, delivery, bool(ack), bool(named), data)
     return offset, follows, event_id, kind, time_ms, key, delivery, ack, named, data, crc
 
