@@ -30,13 +30,18 @@ __all__ = [
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, reserved: int = 0, mask: bool = True) -> bytes:
-    """Make one frame (RFC 6455, 5.2), a right one unless asked otherwise."""
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, reserved: int = 0, mask: bool = True, width: int = 0
+) -> bytes:
+    """Make one frame (RFC 6455, 5.2), a right one unless asked otherwise.
+
+    `width`: bytes of the extended length, 2 or 8; 0: what it needs.
+    """
     head = bytes([(0x80 if fin else 0) | (reserved << 4) | opcode])
     masked = 0x80 if mask else 0
-    if len(payload) < 126:
+    if len(payload) < 126 and not width:
         head += bytes([masked | len(payload)])
-    elif len(payload) < 65536:
+    elif len(payload) < 65536 and width < 8:
         head += bytes([masked | 126]) + struct.pack("!H", len(payload))
     else:
         head += bytes([masked | 127]) + struct.pack("!Q", len(payload))
