@@ -37,10 +37,12 @@ def test_every_item_of_a_batch_has_its_own_outcome_in_order():
         (302, "", "http_302", False),
         (200, "<html>", "http_200", True),
         (503, {"code": "busy", "temporary": False}, "busy", True),
+        (502, b'{"detail": "erreur \xe0 la passerelle"}', "http_502", True),
+        (200, b'{"results": ' + b"[" * 100_000, "http_200", True),
     ],
 )
 def test_a_whole_answer_is_refused_for_now_or_for_good(status: int, body: object, code: str, temporary: bool):
-    raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    raw = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else json.dumps(body).encode()
     error = read_answer(status, None, raw, 1).error
     assert error is not None
     assert (error.code, error.temporary) == (code, temporary)
@@ -53,7 +55,18 @@ def test_a_wrong_number_of_results_is_no_answer():
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [(None, 0), ("7", 7), ("0.5", 0.5), ("-3", 0), ("99999", 300), ("nan", 0), ("soon", 0)]
+    ("header", "seconds"),
+    [
+        (None, 0),
+        ("7", 7),
+        ("0.5", 0.5),
+        ("-3", 0),
+        ("99999", 300),
+        ("nan", 0),
+        ("soon", 0),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", 0),
+        ("Mon, 01 Jan 2000 00:00:00 +99999999999999999999", 0),
+    ],
 )
 def test_retry_after_is_read_in_seconds(header: str | None, seconds: float):
     assert retry_after_s(header) == seconds

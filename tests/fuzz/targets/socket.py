@@ -109,8 +109,9 @@ async def _receive(pieces: Iterator[bytes], deflate: bool) -> Heard:
         for _ in range(len(ear.heard) - answered):
             wire.done()
         answered = len(ear.heard)
-        await asyncio.sleep(0)
-    for _ in range(20):
+        if connection.has_untaken:
+            await asyncio.sleep(0)
+    for _ in range(10):
         await asyncio.sleep(0)
     texts = [message.text for message in ear.heard if isinstance(message, Frame)]
     written = bytes(transport.written)

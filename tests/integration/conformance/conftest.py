@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest_asyncio
 import structlog
@@ -15,10 +18,14 @@ from .echo import Echo
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def topic_router() -> AsyncIterator[Router]:
-    """A router with `--dev` and compression, which logs no error."""
+    """A router with `--dev` and compression, which logs no error and in which nothing fails unseen."""
+    unseen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unseen.append(context))
     with structlog.testing.capture_logs() as lines:
         async with running_router(dev=True, compression=("postroom.v1",)) as router:
             yield router
+    gc.collect()  # a task whose failure nobody took says so when it is collected
+    assert unseen == []
     assert [line for line in lines if line["log_level"] in ("warning", "error", "critical")] == []
 
 
