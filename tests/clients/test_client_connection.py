@@ -72,6 +72,28 @@ async def test_an_expiring_token_is_refreshed_by_itself(router: ScriptedRouter):
         assert client.expires_at.hour == 4
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"nonsense",
+        b'{"type": "error", "code": "\xff"}',
+        b'{"a":' * 20_000,
+        b'{"type": "event", "data": ' + b"[" * 20_000,
+    ],
+    ids=["not JSON", "not UTF-8", "too deep", "too deep in an event"],
+)
+async def test_a_frame_that_cannot_be_read_breaks_the_connection_and_the_client_comes_back(
+    router: ScriptedRouter, quick: Backoff, frame: bytes
+):
+    opening = asyncio.create_task(router.welcomed())
+    async with connect(router.url, backoff=quick) as client:
+        await (await opening).socket.send(frame, text=True)
+        peer = await router.welcomed()
+        pinging = asyncio.create_task(client.ping())
+        await peer.answer(await peer.expect("ping"), "pong", time="2026-01-02T03:04:05.000Z")
+        await pinging
+
+
 async def test_short_lived_tokens_are_not_refreshed_in_a_circle(router: ScriptedRouter):
     opening = asyncio.create_task(router.welcomed())
     async with connect(router.url, token=lambda: "token") as client:
