@@ -1,10 +1,17 @@
-"""A frame of the router, at a client: a message, None for a type that is new, or `MalformedMessage`."""
+"""A frame of the router, at a client: a message, None for a type that is new, or `MalformedMessage`.
+
+An event can be printed, too, as `postroom listen` does.
+"""
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 
+from postroom_client import Event
 from postroom_client._wire import MalformedMessage, ServerMessage, decode
+from server.commands.lines import as_json, as_text
 
 __all__ = ["take"]
 
@@ -17,3 +24,6 @@ def take(data: bytes) -> None:
         return
     assert message is None or isinstance(message, ServerMessage)
     assert message is None or decode(msgspec.json.encode(message)) == message
+    if isinstance(message, Event):
+        assert as_text(message).isprintable()
+        assert json.loads(as_json(message))["offset"] == message.offset
