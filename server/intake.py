@@ -68,7 +68,7 @@ class MeasuredConnection(ServerConnection):
     """
 
     # In slots: with more than 29 attributes an object's dict is 1,300 bytes larger, and the library's has 27.
-    __slots__ = ("_bucket", "_fragments", "_receiver", "_unparsed", "flooded", "gone", "turn_s")
+    __slots__ = ("_bucket", "_end_timer", "_fragments", "_receiver", "_unparsed", "flooded", "gone", "turn_s")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -84,6 +84,7 @@ class MeasuredConnection(ServerConnection):
         self._bucket: TokenBucket | None = None
         self._fragments = 0
         """That have come of a message whose end has not."""
+        self._end_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; the queue of messages asks this object to pause and resume, not the socket."""
@@ -98,11 +99,23 @@ class MeasuredConnection(ServerConnection):
         collector piles up where sockets come and go by the thousand.
         """
         self._unparsed = None
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+            self._end_timer = None
         super().connection_lost(exc)
         self.recv_messages.resume = _nothing
         self.protocol.select_subprotocol = _none_of_them  # type: ignore[method-assign,assignment]  # may still be asked
         if not self.gone.done():
             self.gone.set_result(None)
+
+    def send_data(self) -> None:
+        """Send what the library has to say; a client that does not end TCP when we have is cut.
+
+        The library waits for that where somebody sends or closes, and after a close of the client's nobody does.
+        """
+        super().send_data()
+        if self.protocol.eof_sent and self._end_timer is None and not self.gone.done():
+            self._end_timer = self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Take what came in: at once when it is little."""
@@ -202,7 +215,6 @@ class MeasuredConnection(ServerConnection):
         elif self.protocol.state is OPEN:
             self.protocol.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
             self.send_data()
-            self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
 
     def pong_taken(self, payload: BytesLike) -> bool:
         """Return whether this pong answers a ping that is not the library's: there are no more of those than asked."""

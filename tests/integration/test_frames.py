@@ -195,6 +195,21 @@ async def test_a_client_that_does_not_take_part_in_closing_is_cut(monkeypatch: p
         await client.ended()
 
 
+@pytest.mark.parametrize(
+    "ending",
+    [frame(CLOSE, b"\x03\xe8"), frame(0x3), frame(TEXT, b"\xff"), frame(TEXT, b"x" * 70_000)],
+    ids=["a close", "a reserved opcode", "no UTF-8", "too much"],
+)
+async def test_a_client_that_never_ends_tcp_is_cut(monkeypatch: pytest.MonkeyPatch, ending: bytes) -> None:
+    """Whoever began the close: a socket that is half closed is not held for ever."""
+    monkeypatch.setattr(listener, "_CLOSE_TIMEOUT_S", 0.2)
+    async with running_router(dev=True) as router, RawClient(router.addresses.ws_url) as client:
+        await client.open()
+        await client.send(ending)
+        assert (await client.read())[0] == CLOSE
+        await wait_until(lambda: not len(router.registry), "it is gone")
+
+
 async def test_a_message_in_very_many_fragments_is_closed_with_1009(monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty fragments add up to no bytes, but each is kept; others are served meanwhile."""
     monkeypatch.setattr(listener, "_CLOSE_TIMEOUT_S", 0.2)
