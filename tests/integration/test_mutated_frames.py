@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from postroom_client.testing._control import Control
+
 from ..conftest import RouterProcess
 from ..native_client import WAIT_S, NativeClient
 from ..raw_client import TEXT, RawClient, frame
 from .at_size import MIB, log_of, report, rss, size
 from .mutation import mutated_frames
-from .router_plugins import Control
 from .services import in_chain
 
 SEEDS = (1,)

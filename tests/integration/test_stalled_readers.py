@@ -17,12 +17,12 @@ from typing import Any
 import aiohttp
 
 from benchmarks.generator import allow_sockets
+from postroom_client.testing._control import Control
 
 from ..conftest import RouterProcess
 from ..native_client import NativeClient
 from .at_size import FULL, MIB, log_of, report, rss, size
 from .crowd import crowd
-from .router_plugins import Control
 from .services import HttpService, wait_until
 
 STALLED = 10
