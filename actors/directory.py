@@ -17,7 +17,7 @@ from .errors import ErrorCode, LogUnavailable, Refusal
 from .ledger import Ledger
 from .log import EventLog, RoomRecord
 from .mailbox import Exit, Mailbox
-from .messages import Append, ChildExited, Committed, Detach, Recheck, StartChild, Sweep
+from .messages import Append, ChildExited, Committed, Detach, Recheck, StartChild, Subscribe, Sweep
 from .pressure import Pressure
 from .room import Room, RoomLimits, RoomPorts
 from .subscription import Subscription
@@ -158,6 +158,6 @@ class RoomDirectory:
 
 def _drop(message: Any, page: dict[str, Subscription], refusal: Refusal) -> None:
     """Deal with a message to a room that cannot be opened."""
-    if isinstance(message, Detach):
+    if isinstance(message, Detach | Subscribe):  # who is refused is not in it, however far an actor had got
         page.pop(message.connection, None)
     refuse(message, refusal)

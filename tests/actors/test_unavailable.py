@@ -11,7 +11,7 @@ from actors import commands
 from actors.errors import ErrorCode, LogUnavailable
 from actors.identity import Identity
 from actors.log import MemoryLog, RoomRecord
-from actors.messages import Acknowledge, Append, Detach, Joined, Published, Query, Recheck, Refused, Revoke
+from actors.messages import Acknowledge, Append, Detach, Joined, Published, Query, Recheck, Refused, Revoke, Subscribe
 from actors.room import Room, RoomLimits
 
 from .client import Hall
@@ -148,6 +148,20 @@ async def test_one_on_whose_leaving_the_room_failed_has_left(
     fail_once(monkeypatch, Room, Detach)
     house.directory.room(ROOM).tell(Detach("c1"))
     await settled()
+    assert len(house.ledger) == 0
+
+
+async def test_one_who_is_refused_after_the_room_failed_amid_letting_him_in_is_not_in_it(
+    house: House, log: ClosedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.closed = False
+    await house.append(ROOM)
+    log.closed = True
+    fail_once(monkeypatch, Room, Subscribe, after=True)
+    ear = Ear()
+    house.subscribe(ROOM, ear)
+    await settled()
+    assert ear.only(Refused).refusal.code is ErrorCode.JOURNAL_UNAVAILABLE
     assert len(house.ledger) == 0
 
 
