@@ -1,4 +1,4 @@
-"""The page that says which test shows what: every test that it names is there, and every threat has one."""
+"""The page that says which test shows what: every test and command that it names is there, and every row has one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ NAMED = re.compile(r"`(tests/[\w/.-]+\.py)(?:::([\w:]+)(?:\[[^`]*\])?)?`")
 
 
 def defined_in(path: Path) -> set[str]:
-    """Return the tests of a file, as `name` or `Class::name`."""
+    """Return the tests of a file, as `name` or `Class::name`; of a state machine it is the class that hypothesis made."""
     found = set()
     for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(name := node.targets[0], ast.Name) and name.id[:4] == "Test":
+            found.add(name.id)
         within = [(node.name, each) for each in node.body] if isinstance(node, ast.ClassDef) else [("", node)]
         for owner, each in within:
             if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name.startswith("test_"):
@@ -33,12 +35,25 @@ def test_every_test_that_the_page_names_is_there(file: str, test: str) -> None:
     assert test or defined_in(path) or path.name == "__main__.py", f"{file} has no tests"
 
 
-def test_every_threat_has_a_defence_and_a_test() -> None:
-    """No cell of the table is empty, and the last one names at least one test."""
-    section = PAGE.read_text().split("## Threats\n")[1].split("\n## ")[0]
-    table = section[section.index("| threat |") :].split("\n\n")[0]
+@pytest.mark.parametrize(("section", "what"), [("Threats", "threat"), ("Faults", "fault")])
+def test_every_row_says_what_is_done_and_names_a_test(section: str, what: str) -> None:
+    """No cell of the two tables is empty; the last one names a test or, where none can be, a command or why not."""
+    text = PAGE.read_text().split(f"## {section}\n")[1].split("\n## ")[0]
+    table = text[text.index(f"| {what} |") :].split("\n\n")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()][2:]
     assert len(rows) > 15
     for row in rows:
         assert len(row) == 3, row
-        assert NAMED.search(row[2]), row[0]
+        assert all(row), row
+        assert NAMED.search(row[2]) or (what == "fault" and re.match(r"`python -m |none; ", row[2])), row[0]
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`make (\w+)", PAGE.read_text()))))
+def test_every_command_that_the_page_names_is_there(command: str) -> None:
+    assert re.search(rf"^{command}:", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([a-z][\w.]+)", PAGE.read_text()))))
+def test_every_program_that_the_page_names_is_there(module: str) -> None:
+    path = REPOSITORY / module.replace(".", "/")
+    assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
