@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,8 @@ class RouterProcess:
 @pytest.fixture
 def start_router(tmp_path: Path) -> Iterator[Callable[..., RouterProcess]]:
     """Start routers as processes: `start_router("--dev", environment={...})`; they are stopped at the end."""
-    started: list[RouterProcess] = []
+    started = ExitStack()  # one that ends badly keeps none of the others
+    count = itertools.count()
 
     def start(
         *arguments: str,
@@ -172,18 +174,17 @@ def start_router(tmp_path: Path) -> Iterator[Callable[..., RouterProcess]]:
         cwd: Path | None = None,
         files: int | None = None,
     ) -> RouterProcess:
-        name = f"router-{len(started)}"
+        name = f"router-{next(count)}"
         if cwd is None:
             cwd = Path.cwd()
             if "--journal" not in arguments:
                 arguments = (*arguments, "--journal", str(tmp_path / f"{name}.db"))
         process = RouterProcess(list(arguments), tmp_path / f"{name}.log", environment or {}, cwd, files)
-        started.append(process)
+        started.callback(process.stop)
         return process
 
-    yield start
-    for process in started:
-        process.stop()
+    with started:
+        yield start
 
 
 @pytest.fixture
