@@ -102,8 +102,7 @@ async def test_a_router_that_stood_still_keeps_its_clients_and_says_for_how_long
             assert numbers(events) == list(range(1, 301))
             assert in_chain(events) == 300
         assert lines(process, "connection_closed") == []
-        (lag,) = lines(process, "loop_lagged")
-        assert lag["lag_ms"] >= least_ms
+        assert max(lag["lag_ms"] for lag in lines(process, "loop_lagged")) >= least_ms
 
 
 async def test_clients_resume_after_a_router_whose_root_failed_was_started_again(start: Start, tmp_path: Path) -> None:

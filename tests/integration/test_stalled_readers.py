@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -21,6 +21,7 @@ from postroom_client.testing._control import Control
 
 from ..conftest import RouterProcess
 from ..native_client import NativeClient
+from ..raw_client import small_socket
 from .at_size import FULL, MIB, log_of, report, rss, size
 from .crowd import crowd
 from .services import HttpService, wait_until
@@ -119,12 +120,10 @@ async def _watcher(url: str) -> AsyncIterator[list[float]]:
 @asynccontextmanager
 async def _stalled(url: str) -> AsyncIterator[NativeClient]:
     """Yield a subscriber into whose socket little fits; at the end it is dropped without ceremony."""
-    host, _, port = url.partition("://")[2].partition("/")[0].rpartition(":")
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-    sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, (host, int(port)))
-    client = NativeClient(url, sock=sock)
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    client = NativeClient(url, sock=await small_socket(parts.hostname, parts.port, 16 * 1024))
     async with client:
         await client.subscribe("doc:1")
         try:
