@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from .soak.__main__ import options_of, plan_of
 from .soak.looks import Look, slope
-from .soak.plan import SoakPlan
+from .soak.plan import SoakPlan, short
 from .soak.report import Report
 from .soak.run import Soak
 from .soak.supervision import Supervision
@@ -110,3 +111,11 @@ def test_a_failure_that_nobody_planned_is_told(tmp_path: Path, unplanned: dict[s
         log.write(f"{text[5:]}\n")
     supervision.read()
     assert supervision.unplanned == [text]
+
+
+@pytest.mark.parametrize(
+    "plan", [SoakPlan(3), SoakPlan(3, minutes=5.0), short(3), short(3)._replace(minutes=2.0)], ids=SoakPlan.repeat
+)
+def test_the_command_that_is_printed_makes_the_same_plan(plan: SoakPlan) -> None:
+    arguments = plan.repeat().removeprefix("python -m tests.soak ").split()
+    assert plan_of(options_of(arguments)) == plan

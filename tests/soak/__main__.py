@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..torture.router import RunFailed
@@ -21,13 +22,13 @@ from .plan import SoakPlan, short
 from .report import Report
 from .run import Soak, soak
 
-__all__ = ["main"]
+__all__ = ["main", "options_of", "plan_of"]
 
 
 def main() -> int:
     """Do what the command line says; return the exit code."""
-    options = _options()
-    plan = _plan(options)
+    options = options_of()
+    plan = plan_of(options)
     folder = Path(tempfile.mkdtemp(prefix="postroom-soak-"))
     print(f"{plan.repeat()}\n  in {folder}", flush=True)
     began = time.monotonic()
@@ -56,13 +57,15 @@ async def _interruptible(plan: SoakPlan, folder: Path, report: Report) -> Soak:
     return await soak(plan, folder, report.round)
 
 
-def _plan(options: argparse.Namespace) -> SoakPlan:
+def plan_of(options: argparse.Namespace) -> SoakPlan:
+    """Return what the options ask for."""
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     plan = short(seed) if options.short else SoakPlan(seed)
     return plan if options.minutes is None else plan._replace(minutes=options.minutes)
 
 
-def _options() -> argparse.Namespace:
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read a command line; None: that of this process."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak",
         description="Churn, chaos, slow clients and pauses for many minutes; whatever is left or grows is a bug.",
@@ -71,7 +74,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="make the decisions of an earlier run again (default: new ones)")
     parser.add_argument("--short", action="store_true", help="the short form, which the tests run")
     parser.add_argument("--keep", action="store_true", help="keep the router's log even if everything held")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -66,12 +66,11 @@ class SoakPlan(NamedTuple):
 
     def repeat(self) -> str:
         """Return the command that makes the same decisions again."""
-        options = [
-            f"--{name.replace('_', '-')} {value:g}"
-            for name, value in self._asdict().items()
-            if name != "seed" and value != self._field_defaults[name]
-        ]
-        return " ".join(["python -m tests.soak", f"--seed {self.seed}", *options])
+        brief = short(self.seed)
+        usual = brief if self.round_s == brief.round_s else SoakPlan(self.seed)
+        command = f"python -m tests.soak --seed {self.seed}"
+        command += " --short" if usual is brief else ""
+        return command if self.minutes == usual.minutes else f"{command} --minutes {self.minutes:g}"
 
 
 def short(seed: int) -> SoakPlan:

@@ -16,11 +16,11 @@ from ..integration.network import slow_network
 from ..torture.plan import Tally
 from ..torture.recording import Recorder
 from ..torture.router import RouterProcess, RunFailed
-from ..torture.run import check
 from ..torture.scene import Casting, play
 from ..torture.service import Service
 from ..torture.subscriber import Subscriber, tops
 from ..torture.tasks import running, within
+from ..torture.verdict import check
 from ..torture.ways import over_websocket
 from .chaos import Chaos, SessionService
 from .looks import Look, counts_as, look
