@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from . import native
-from .benchmark import Benchmark, Column, Load, Shares
+from .benchmark import Benchmark, Column, Load, Settings, Shares
 from .deliveries import Subscriber
 from .flood import BATCH, STEP, Publisher, http_publishers, ws_publishers
 from .generator import Invalid, Request, Span, answer
@@ -30,7 +30,7 @@ __all__ = ["OVERLOAD", "Figures", "measure"]
 
 _ROOMS = 10
 _SUBSCRIBERS = 20
-"""In each room."""
+"""In each room, unless fewer are asked for."""
 _TIMES = 3
 """How many times the highest rate is offered over HTTP; over WebSockets, as much as they take."""
 _WEBSOCKETS = {"peak": 8, "flood": 40}
@@ -38,7 +38,7 @@ _REQUESTS = {"peak": 8, "flood": 400}
 _UNDER_WAY = 2000
 """Events at the highest rate, over all WebSockets."""
 _SETTLE_S = 1.0
-"""The flood runs that long before it counts."""
+"""The flood runs that long before it counts, or as long as it counts where that is less."""
 _TIMEOUT_S = 15.0
 _ROOT = Path(__file__).parent.parent
 
@@ -74,7 +74,7 @@ def measure(request: Request) -> Figures:
         OSError: the server could not be reached, or went away.
     """
     rooms = [f"session:bench-{request.load}-{number}" for number in range(_ROOMS)]
-    with _Bench(request.server, rooms) as bench:
+    with _Bench(request.server, rooms, _each(request.settings)) as bench:
         gc.disable()
         return _measure(request, rooms, bench)
 
@@ -100,7 +100,7 @@ def _measure(request: Request, rooms: list[str], bench: "_Bench") -> Figures:
     bench.publishers = bench.publishers + flooding
     bench.watch()
     push = _unbounded(flooding) if request.load == "ws" else _due(flooding, peak * _TIMES)
-    bench.run(_SETTLE_S, push)
+    bench.run(min(_SETTLE_S, seconds), push)
     probing = _probing(Probes(server, rooms, seconds))
     before, refused_before, span = bench.acknowledged, bench.refused, Span(server.pid)
     while probing.poll() is None:
@@ -136,9 +136,11 @@ class _Bench:
     Args:
         server: Postroom.
         rooms: what to subscribe to.
+        each: how many subscribe to each of them.
     """
 
-    def __init__(self, server: Server, rooms: Sequence[str]) -> None:
+    def __init__(self, server: Server, rooms: Sequence[str], each: int) -> None:
+        self._each = each
         self.publishers: list[Publisher] = []
         self._epoll = select.epoll()
         self._subscribers: dict[int, Subscriber] = {}
@@ -146,7 +148,7 @@ class _Bench:
         self._by_fd: dict[int, Publisher] = {}
         self._socks = []
         hello = native.hello(native.token(server.secret, "bench", "user", "session:*"))
-        for number in range(_ROOMS * _SUBSCRIBERS):
+        for number in range(_ROOMS * each):
             sock = connect(server.port, native.PATH, _TIMEOUT_S)
             self._socks.append(sock)
             exchange(sock, hello, b'"welcome"')
@@ -209,7 +211,7 @@ class _Bench:
     def _left(self) -> tuple[int, int]:
         """Return how many publishes are not answered, and how many deliveries of those that were have not come."""
         unanswered = sum(publisher.under_way for publisher in self.publishers)
-        return unanswered, max(0, self.acknowledged * _SUBSCRIBERS - sum(self._received.values()))
+        return unanswered, max(0, self.acknowledged * self._each - sum(self._received.values()))
 
     def verify(self, rooms: Sequence[str], server: Server) -> None:
         """Check that every event that was acknowledged is there, and came to everyone, and in order.
@@ -313,15 +315,23 @@ def _progress(figures: Shares) -> str:
     )
 
 
-_TO = f"{_ROOMS} rooms of {_SUBSCRIBERS}"
+def _each(settings: Settings) -> int:
+    return min(_SUBSCRIBERS, settings.subscribers)
+
+
+def _to(settings: Settings) -> str:
+    return f"{_ROOMS} rooms of {_each(settings)}"
+
 
 OVERLOAD = Benchmark(
     name="overload",
     generator="benchmarks.overload",
     figures=Figures,
     loads=(
-        Load("ws", lambda _: f"{_WEBSOCKETS['flood']} WebSockets written to without end, to {_TO}", "publishes_per_s"),
-        Load("http", lambda _: f"batches of {BATCH} over HTTP, {_TIMES} x the peak, to {_TO}", "publishes_per_s"),
+        Load(
+            "ws", lambda s: f"{_WEBSOCKETS['flood']} WebSockets written to without end, to {_to(s)}", "publishes_per_s"
+        ),
+        Load("http", lambda s: f"batches of {BATCH} over HTTP, {_TIMES} x the peak, to {_to(s)}", "publishes_per_s"),
     ),
     peers=("postroom", "sqlite"),
     columns=(
