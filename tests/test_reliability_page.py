@@ -14,7 +14,7 @@ NAMED = re.compile(r"`(tests/[\w/.-]+\.py)(?:::([\w:]+)(?:\[[^`]*\])?)?`")
 
 
 def defined_in(path: Path) -> set[str]:
-    """Return the tests of a file, as `name` or `Class::name`; of a state machine it is the class that hypothesis made."""
+    """Return the tests of a file, as `name` or `Class::name`; a state machine's is the class that hypothesis makes."""
     found = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign) and isinstance(name := node.targets[0], ast.Name) and name.id[:4] == "Test":
