@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -25,13 +26,14 @@ async def power(folder: Path, *options: str) -> tuple[int | None, str]:
         env={**os.environ, "TMPDIR": str(folder)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,  # it begins again as a child of its own, and has journals as further ones
     )
     try:
         async with asyncio.timeout(RUN_S):
             said, _ = await process.communicate()
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     return process.returncode, said.decode()
 
