@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import struct
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ __all__ = [
     "PONG",
     "TEXT",
     "RawClient",
+    "fragments",
     "frame",
     "join_and_vanish",
     "small_socket",
@@ -50,6 +52,21 @@ def frame(
     key = os.urandom(4)
     repeated = (key * (len(payload) // 4 + 1))[: len(payload)]
     return head + key + (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(len(payload), "big")
+
+
+def fragments(payload: bytes, cuts: Iterable[int], opcode: int = TEXT, reserved: int = 0) -> list[bytes]:
+    """Return the frames of one message, cut at these places."""
+    ends = [*sorted(cuts), len(payload)]
+    begins = [0, *ends[:-1]]
+    return [
+        frame(
+            CONTINUATION if number else opcode,
+            payload[begin:end],
+            fin=number == len(ends) - 1,
+            reserved=0 if number else reserved,
+        )
+        for number, (begin, end) in enumerate(zip(begins, ends, strict=True))
+    ]
 
 
 class RawClient:

@@ -11,7 +11,7 @@ import pytest
 
 from ..conftest import RouterProcess
 from ..native_client import NativeClient
-from ..raw_client import CONTINUATION, TEXT, RawClient, frame
+from ..raw_client import TEXT, RawClient, fragments, frame
 from .at_size import MIB, log_of, report, rss, size
 
 LIMIT = 64 * 1024
@@ -31,13 +31,10 @@ def deflated(payload: bytes) -> bytes:
 
 
 def in_fragments(payload: bytes, count: int, *, reserved: int = 0) -> bytes:
-    """Cut a message into frames."""
+    """Cut a message into so many frames; where there is too little for all of them the last ones are empty."""
     step = max(1, -(-len(payload) // count))
-    parts = [payload[number * step : (number + 1) * step] for number in range(count)]
-    first = frame(TEXT, parts[0], fin=False, reserved=reserved)
-    return (
-        first + b"".join(frame(CONTINUATION, part, fin=False) for part in parts[1:-1]) + frame(CONTINUATION, parts[-1])
-    )
+    cuts = [min(number * step, len(payload)) for number in range(1, count)]
+    return b"".join(fragments(payload, cuts, reserved=reserved))
 
 
 PLAIN = {

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 from server.app import Router
 
 from ...native_client import NativeClient
-from ...raw_client import CONTINUATION, PING, PONG, TEXT, RawClient, frame
+from ...raw_client import PING, PONG, TEXT, RawClient, frame
 
-__all__ = ["EVIL", "LIMIT", "Echo", "fragments", "message_of_size", "message_with"]
+__all__ = ["EVIL", "LIMIT", "Echo", "message_of_size", "message_with"]
 
 LIMIT = 65_536
 """Bytes of a message, at most (`message_bytes`)."""
@@ -27,21 +26,6 @@ def message_with(text: bytes) -> bytes:
 def message_of_size(size: int) -> bytes:
     """Return a message of exactly so many bytes."""
     return message_with(b"x" * (size - _LEAST))
-
-
-def fragments(payload: bytes, cuts: Iterable[int], opcode: int = TEXT, reserved: int = 0) -> list[bytes]:
-    """Return the frames of one message, cut at these places."""
-    ends = [*sorted(cuts), len(payload)]
-    begins = [0, *ends[:-1]]
-    return [
-        frame(
-            CONTINUATION if number else opcode,
-            payload[begin:end],
-            fin=number == len(ends) - 1,
-            reserved=0 if number else reserved,
-        )
-        for number, (begin, end) in enumerate(zip(begins, ends, strict=True))
-    ]
 
 
 class Echo:

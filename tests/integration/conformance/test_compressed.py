@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from server.app import Router
 
-from ...raw_client import CLOSE, CONTINUATION, PING, PONG, TEXT, RawClient, frame
-from .echo import LIMIT, Echo, fragments, message_of_size, message_with
+from ...raw_client import CLOSE, CONTINUATION, PING, PONG, TEXT, RawClient, fragments, frame
+from .echo import LIMIT, Echo, message_of_size, message_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ...raw_client import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
-from .echo import LIMIT, Echo, fragments, message_of_size, message_with
+from ...raw_client import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, fragments, frame
+from .echo import LIMIT, Echo, message_of_size, message_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HELLO = message_with(b"hello")

@@ -9,8 +9,8 @@ import pytest
 
 from server.app import Router
 
-from ...raw_client import PING, PONG, TEXT, RawClient, frame
-from .echo import Echo, fragments, message_with
+from ...raw_client import PING, PONG, TEXT, RawClient, fragments, frame
+from .echo import Echo, message_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

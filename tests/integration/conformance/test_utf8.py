@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ...raw_client import TEXT, frame
-from .echo import Echo, fragments, message_with
+from ...raw_client import TEXT, fragments, frame
+from .echo import Echo, message_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
