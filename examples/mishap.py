@@ -11,7 +11,9 @@ every two seconds, with a code that tells clients to come back.
 
 from __future__ import annotations
 
-from actors.messages import Close, Frame
+from pykka.messages import ProxyCall
+
+from actors.messages import Close
 from server.app import Router
 
 EVERY_S = 2.0
@@ -19,8 +21,8 @@ EVERY_S = 2.0
 
 
 def crash(router: Router) -> None:
-    """Send every Connection actor a frame without text: reading it raises TypeError inside the actor."""
-    _repeat(router, Frame(None))  # type: ignore[arg-type]  # wrong on purpose
+    """Ask every Connection actor for what it does not have: that raises AttributeError inside the actor."""
+    _repeat(router, ProxyCall(("explode",), (), {}))
 
 
 def cut(router: Router) -> None:

@@ -19,6 +19,7 @@ _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _KEPT_BYTES = 1024 * 1024
 """Up to this size SQLite leaves the files as they are; beyond it it may cut the write-ahead log back."""
+_COPY = ".restoring"
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
 Found = Literal["nothing", "journal", "garbage"]
@@ -69,6 +70,7 @@ class Place:
         try:
             with self.path.open("rb") as file:
                 header = file.read(_HEADER_BYTES)
+                self._refuse_other_names(file.fileno())
         except FileNotFoundError:
             header = b""
         if not header:
@@ -85,6 +87,16 @@ class Place:
         if version > 1 + len(schema.MIGRATIONS):
             raise JournalError(schema.newer(version))
         return "journal"
+
+    def _refuse_other_names(self, descriptor: int) -> None:
+        """The lock and the write-ahead log stand beside one name: under another one a second router would find none."""
+        if os.fstat(descriptor).st_nlink > 1:
+            self._beside(_COPY).unlink(missing_ok=True)  # left over where the process was killed in `put_back`
+            if os.fstat(descriptor).st_nlink > 1:
+                raise JournalError(
+                    "the file has a second name (a hard link), under which another router could open it: "
+                    "delete that name, or make a copy with `cp` and use it"
+                )
 
     def create(self) -> None:
         """Make an empty file that only this user may read."""
@@ -144,7 +156,7 @@ class Place:
 
     def spare(self) -> Path:
         """Return a path beside the journal where nothing stands, for a copy of it."""
-        copy = self._beside(".restoring")
+        copy = self._beside(_COPY)
         copy.unlink(missing_ok=True)
         os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         return copy

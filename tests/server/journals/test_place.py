@@ -94,6 +94,31 @@ async def test_a_file_that_never_was_a_journal_is_refused_and_not_touched(path: 
         assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
+async def test_a_journal_with_a_second_name_is_refused(path: Path) -> None:
+    """Under that name a second router would find neither its lock nor what was not checkpointed."""
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a")
+        other = path.with_name("other.db")
+        os.link(path, other)
+        assert "the file has a second name (a hard link)" in await refusal(other)
+    other.unlink()
+    async with keeper(path) as kept:
+        assert await kept.ids() == ["a"]
+
+
+async def test_a_second_name_that_is_left_of_a_copy_which_was_put_back_is_deleted(path: Path) -> None:
+    """Where the process was killed as it put the journal back."""
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.append("a")
+    left = path.with_name(f"{path.name}.restoring")
+    os.link(path, left)
+    async with keeper(path) as kept:
+        assert await kept.ids() == ["a"]
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("name", ["a b.db", "what?mode=memory", "50%20#1", "ä.db"])
 async def test_any_name_will_do(tmp_path: Path, name: str) -> None:
     for expected in ([], ["a"]):
