@@ -28,6 +28,8 @@ class PublishBody(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.room is None) == (self.rooms is None):
             raise ValueError("name one `room`, or several in `rooms`")
+        if self.rooms is not None and len(set(self.rooms)) < len(self.rooms):
+            raise ValueError("`rooms` names a room twice: each gets the event once")
 
     @property
     def all_rooms(self) -> tuple[str, ...]:

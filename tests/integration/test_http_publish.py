@@ -89,3 +89,12 @@ async def test_retry_after_says_what_the_refusal_says(
     monkeypatch.setattr(Authenticator, "identify", busy)
     status, answer, headers = await post(guarded_router, b"{}", Authorization="Bearer token")
     assert (status, answer["code"], headers["Retry-After"]) == (503, "busy", str(seconds))
+
+
+@pytest.mark.usefixtures("nothing_failed")
+async def test_a_room_that_is_named_twice_is_a_mistake(router: Router) -> None:
+    """It would get the event twice, and nobody means that."""
+    event = {"rooms": ["doc:1", "doc:2", "doc:1"], "kind": "a.b", "data": {}}
+    status, answer, _ = await post(router, json.dumps(event).encode())
+    assert (status, answer["code"]) == (400, "invalid_event")
+    assert "names a room twice" in answer["detail"]
