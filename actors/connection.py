@@ -245,13 +245,14 @@ class Connection(LoopActor):
     @handles(Revoke)
     def _revoked(self, message: Revoke) -> None:
         room, reason = message
-        if room in self._state.subscriptions:
-            if self._greeting is not None:
-                self._greeting.take(room, Refused(None, Refusal(ErrorCode.FORBIDDEN, reason)))
-            else:
-                self._send(replies.Revoked(room=room, reason=reason))
-            if not self._state.closed:  # that was one too many
-                self._leave(room)
+        if room not in self._state.subscriptions:
+            return
+        if self._greeting is not None:
+            self._greeting.take(room, Refused(None, Refusal(ErrorCode.FORBIDDEN, reason)))
+        revoked = self._codec.encode(replies.Revoked(room=room, reason=reason))  # what may fail, before the room is left
+        self._leave(room)
+        if self._state.welcomed:  # else the welcome says it, or a room that is asked anew
+            self._put(revoked)
 
     def _leave(self, room: str) -> None:
         if self._streams.leave(room):
@@ -377,8 +378,7 @@ class Connection(LoopActor):
             if room.startswith("session:"):  # who owns it only the room knows
                 subscription.room_mailbox.tell(Recheck(self._state.id, identity))
             elif not identity.may_subscribe(room):
-                self._leave(room)
-                self._send(replies.Revoked(room=room, reason="the new token does not allow it"))
+                self._revoked(Revoke(room, "the new token does not allow it"))
 
     # --- what rooms and the source answer
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from actors import replies
 from actors.connection import Connection
+from actors.errors import CloseCode
 from actors.identity import Identity
 from actors.loop import LoopActor
-from actors.messages import Recheck, Revoke
+from actors.messages import Recheck, Revoke, Subscribe
 from actors.room import Room
+from server.protocols.native import NativeCodec
 
 from .client import Hall
 from .fake_clock import settled
@@ -92,6 +98,70 @@ async def test_a_refresh_that_failed_half_way_leaves_no_room_that_the_new_token_
     await settled()
     assert sorted(revoked["room"] for revoked in client.wire.of("revoked")) == ["team:1", "team:2"]
     assert client.wire.of("event") == []
+    await hall.end()
+
+
+async def test_a_right_that_ends_during_hello_is_not_spoken_of_before_the_welcome(
+    open_hall: Callable[..., Hall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by an actor that follows one which failed on it either: the welcome comes first."""
+    hall = open_hall()
+    subscribe, lost = Room._handlers[Subscribe], [1]
+
+    def lose_the_first(self: Room, message: Subscribe) -> None:
+        if self._name == "team:1" and lost:
+            lost.pop()
+        else:
+            subscribe(self, message)
+
+    monkeypatch.setitem(Room._handlers, Subscribe, lose_the_first)
+    fail_once(monkeypatch, Connection, Revoke)
+    client = hall.client()
+    client.say("hello", resume={"team:1": {"epoch": "e", "offset": 1}})
+    await settled()
+    client.mailbox.tell(Revoke("broadcast", "for a test"))
+    await settled()
+    assert [message["type"] for message in client.wire.told] == ["welcome"]
+
+
+async def test_a_refresh_on_whose_answers_it_failed_leaves_no_room_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A room that ends is left when its client was told."""
+    hall = hall_of_ann()
+    client = await hall.welcomed("wide")
+    await client.subscribe("team:1")
+    encode, failures = NativeCodec.encode, [1]
+
+    def failing(self: NativeCodec, reply: replies.Reply) -> bytes:
+        if isinstance(reply, replies.Revoked) and failures:
+            failures.pop()
+            raise RuntimeError("made to fail")
+        return encode(self, reply)
+
+    monkeypatch.setattr(NativeCodec, "encode", failing)
+    client.say("refresh", id=9, token="narrow")
+    await settled()
+    assert [revoked["room"] for revoked in client.wire.of("revoked")] == ["team:1"]
+    assert len(hall.house.ledger.page("team:1")) == 0
+    await hall.end()
+
+
+async def test_a_client_that_is_closed_while_its_rights_are_looked_at_is_no_failure(
+    logged: list[dict[str, Any]],
+) -> None:
+    """It may have too much to read already: then the first room that ends is one answer too many, and all are left."""
+    hall = hall_of_ann()
+    client = await hall.welcomed("wide")
+    for room in ("team:1", "team:2"):
+        await client.subscribe(room)
+    client.wire.paused = True
+    client.state.outbox.limit = 10
+    client.say("refresh", id=9, token="narrow")
+    await settled()
+    assert client.wire.closed is not None
+    assert client.wire.closed[0] == CloseCode.SLOW_CONSUMER
+    assert [line for line in logged if line["event"] == "actor_failed"] == []
     await hall.end()
 
 
