@@ -127,11 +127,8 @@ class Connection(LoopActor):
         if isinstance(message, Authenticated):
             return [message.command]
         if isinstance(message, Joined) and isinstance(message.tag, commands.Subscribe):
-            room, id = message.subscription.room, message.tag.id
-            if state.subscriptions.get(room) is message.subscription:
-                if id is None or id == state.answered:
-                    return []  # what failed was the delivery of old events
-                del state.subscriptions[room]
+            if state.subscriptions.get(message.subscription.room) is message.subscription:
+                return []  # it was answered; what failed was the delivery of old events
             message.subscription.room_mailbox.tell(Detach(state.id))
             return [message.tag]
         if isinstance(message, replies.State | replies.History | replies.Presence):
@@ -249,7 +246,7 @@ class Connection(LoopActor):
             return
         if self._greeting is not None:
             self._greeting.take(room, Refused(None, Refusal(ErrorCode.FORBIDDEN, reason)))
-        revoked = self._codec.encode(replies.Revoked(room=room, reason=reason))  # what may fail, before the room is left
+        revoked = self._codec.encode(replies.Revoked(room=room, reason=reason))  # may fail: then it is not left
         self._leave(room)
         if self._state.welcomed:  # else the welcome says it, or a room that is asked anew
             self._put(revoked)
@@ -401,8 +398,9 @@ class Connection(LoopActor):
         if state.closed:
             subscription.room_mailbox.tell(Detach(state.id))
             return
-        state.subscriptions[room] = subscription
-        self._send(replies.Subscribed(id=tag.id, room=room, **msgspec.structs.asdict(where)))
+        subscribed = self._codec.encode(replies.Subscribed(id=tag.id, room=room, **msgspec.structs.asdict(where)))
+        state.subscriptions[room] = subscription  # before the write, which may fail: what was said once is said
+        self._put(subscribed)
         if not state.closed:  # this answer may have been one too many
             self._streams.begin(message)
 

@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from actors import replies
 from actors.child import ChildSpec
 from actors.connection import Connection
 from actors.errors import CloseCode, ErrorCode, Refusal
@@ -23,7 +26,7 @@ from .fake_clock import settled
 from .fake_wire import FakeWire
 from .house import House
 
-__all__ = ["Client", "FakeAdmission", "FakeAuthenticator", "Hall"]
+__all__ = ["Client", "FakeAdmission", "FakeAuthenticator", "Hall", "fail_to_encode_once"]
 
 CODEC = NativeCodec()
 Reply = Callable[[Identity | Refusal], None]
@@ -171,3 +174,16 @@ class Client:
     def offsets(self, room: str) -> list[int]:
         """Offsets of the events of a room that the client got, in order."""
         return self.wire.chains[room].offsets
+
+
+def fail_to_encode_once(monkeypatch: pytest.MonkeyPatch, kind: type[replies.Reply]) -> None:
+    """Let the first answer of this type fail before a byte of it is there."""
+    encode, failures = NativeCodec.encode, [1]
+
+    def failing(self: NativeCodec, reply: replies.Reply) -> bytes:
+        if isinstance(reply, kind) and failures:
+            failures.pop()
+            raise RuntimeError("made to fail")
+        return encode(self, reply)
+
+    monkeypatch.setattr(NativeCodec, "encode", failing)

@@ -30,10 +30,10 @@ from actors.messages import (
     WireClosed,
     Writable,
 )
-from actors.replies import State
+from actors.replies import State, Subscribed
 from actors.room import Room
 
-from .client import Client, Hall
+from .client import Client, Hall, fail_to_encode_once
 from .fake_clock import settled
 from .house import Ear, House, fail_once
 
@@ -237,6 +237,18 @@ async def test_a_failure_on_the_answer_of_a_room_leaves_no_half_subscription(
     await client.subscribe("team:2")
     await hall.house.publish("team:2")
     assert client.offsets("team:2") == [1]
+
+
+async def test_who_subscribed_without_an_id_hears_of_a_failure_on_its_answer(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would get the events of a room at a position that it was never told."""
+    client = await hall.welcomed()
+    fail_to_encode_once(monkeypatch, Subscribed)
+    client.say("subscribe", room=ROOM)
+    await settled()
+    assert [error["code"] for error in client.wire.of("error")] == ["internal"]
+    assert len(hall.house.ledger.page(ROOM)) == 0
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])

@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 
-from actors import replies
 from actors.connection import Connection
 from actors.errors import CloseCode
 from actors.identity import Identity
 from actors.loop import LoopActor
 from actors.messages import Recheck, Revoke, Subscribe
+from actors.replies import Revoked
 from actors.room import Room
-from server.protocols.native import NativeCodec
 
-from .client import Hall
+from .client import Hall, fail_to_encode_once
 from .fake_clock import settled
 from .house import fail_once
 
@@ -131,15 +130,7 @@ async def test_a_refresh_on_whose_answers_it_failed_leaves_no_room_without_a_wor
     hall = hall_of_ann()
     client = await hall.welcomed("wide")
     await client.subscribe("team:1")
-    encode, failures = NativeCodec.encode, [1]
-
-    def failing(self: NativeCodec, reply: replies.Reply) -> bytes:
-        if isinstance(reply, replies.Revoked) and failures:
-            failures.pop()
-            raise RuntimeError("made to fail")
-        return encode(self, reply)
-
-    monkeypatch.setattr(NativeCodec, "encode", failing)
+    fail_to_encode_once(monkeypatch, Revoked)
     client.say("refresh", id=9, token="narrow")
     await settled()
     assert [revoked["room"] for revoked in client.wire.of("revoked")] == ["team:1"]
