@@ -346,7 +346,7 @@ class Connection(LoopActor):
             user=state.identity.user,
             role=state.identity.role,
             client=state.client,
-            resumed=len(greeting.joined) - len(state.identity.own_rooms),
+            resumed=len(greeting.joined.keys() - state.identity.own_rooms),
         )
 
     def _refreshed(self, command: commands.Command, outcome: Identity | Refusal) -> None:

@@ -206,13 +206,14 @@ async def test_a_client_can_subscribe_again_when_the_room_can_be_read(
 
 
 async def test_a_room_of_the_hello_that_cannot_be_read_does_not_keep_the_client_out(
-    open_hall: Callable[..., Hall], log: ClosedLog
+    open_hall: Callable[..., Hall], log: ClosedLog, logged: list[dict[str, Any]]
 ) -> None:
     hall = open_hall(house=House(RoomLimits(), log))
     client = await hall.welcomed(resume={ROOM: {"epoch": "e", "offset": 1}})
     assert client.wire.of("welcome")[0]["rooms"] == {}
     revoked = {(message["room"], message["reason"]) for message in client.wire.of("revoked")}
     assert (ROOM, "journal_unavailable") in revoked
+    assert [line["resumed"] for line in logged if line["event"] == "connection_opened"] == [0]
 
 
 async def test_an_event_that_was_committed_as_the_room_failed_gets_its_receipt_when_the_log_can_be_read(
