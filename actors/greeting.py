@@ -49,11 +49,11 @@ class Greeting:
                     raise Refusal(ErrorCode.TOO_MANY_ROOMS, f"more than {most_rooms} rooms to resume")
                 desk.resume(room, hello.resume.get(room), identity, tag)
             except Refusal as refusal:
-                self._answers[room] = Refused(tag, refusal)
+                self._answers[room] = Refused(None, refusal)
 
     def take(self, room: str, answer: Joined | Refused) -> bool:
         """Take a room's answer; return whether all are there."""
-        self._answers[room] = answer
+        self._answers[room] = answer._replace(tag=None)  # which names this object: it would wait for the collector
         return None not in self._answers.values()
 
     @property

@@ -197,7 +197,7 @@ class Mailbox:
         self._closed = True
         self.vacate()
         # Whoever holds the mailbox a little longer does not hold what stood behind it.
-        self.monitor = self.last_exit = None
+        self.monitor = self.last_exit = self.line = None
         for envelope in self.take(len(self)):
             _reject(envelope, self)
 

@@ -1,0 +1,81 @@
+"""What a connection leaves behind when it is gone: nothing, and at once, whether the garbage is collected or not."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from actors.ledger import ConnectionState
+from actors.mailbox import Mailbox
+from actors.subscription import Subscription
+from server.app import Router
+from server.wire import GuardedConnection, Wire
+
+from ..raw_client import BINARY, CLOSE, RawClient, frame
+from .services import wait_until
+
+KINDS = (ConnectionState, GuardedConnection, Mailbox, Subscription, Wire)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Let nobody collect garbage meanwhile."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def held() -> Counter[str]:
+    """Count what the router has of each kind."""
+    kinds = (next((kind for kind in KINDS if issubclass(type(each), kind)), None) for each in gc.get_objects())
+    return Counter(kind.__name__ for kind in kinds if kind is not None)
+
+
+async def client_closes(client: RawClient) -> None:
+    await client.open()
+    await client.command("subscribe", id=1, room="team:1")
+    await client.message()
+    await client.send(frame(CLOSE, b"\x03\xe8"))
+    await client.ended()
+
+
+async def router_closes(client: RawClient) -> None:
+    await client.open()
+    await client.send(frame(BINARY))
+    assert await client.closed() == 1003
+    await client.send(frame(CLOSE, b"\x03\xeb"))
+    await client.ended()
+
+
+async def nobody_closes(client: RawClient) -> None:
+    await client.open()
+
+
+async def no_hello(client: RawClient) -> None:
+    await client.open(hello=False)
+
+
+async def no_upgrade(client: RawClient) -> None:
+    await client.send(b"GET /v1/ws HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("goes", [client_closes, router_closes, nobody_closes, no_hello, no_upgrade])
+async def test_a_connection_that_is_gone_does_not_wait_for_the_garbage_collector(
+    router: Router, uncollected: None, goes: Callable[[RawClient], Awaitable[None]]
+) -> None:
+    """Where sockets come and go by the thousand that would be their memory over and over."""
+
+    async def come_and_go() -> None:
+        async with RawClient(router.addresses.ws_url) as client:
+            await goes(client)
+
+    await come_and_go()  # opens the rooms that the others use
+    await wait_until(lambda: held()["GuardedConnection"] == 0, "the first one is gone")
+    before = held()
+    for _ in range(3):
+        await come_and_go()
+    await wait_until(lambda: held() == before, "nothing is left")
