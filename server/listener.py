@@ -145,7 +145,11 @@ class Listener:
         refusal = self._registry.refuse(address)
         if refusal is not None:
             self._arrivals.refuse(connection)
-            await connection.close(CloseCode.TOO_MANY_CONNECTIONS, refusal)
+            state.wire.close(CloseCode.TOO_MANY_CONNECTIONS, refusal)  # and drop what it says: nobody takes it
+            connection.receive_waiting()
+            await connection.gone
+            state.mailbox.close()
+            connection.wire = None
             return
         assert self._heartbeat is not None
         self._registry.add(state, address)

@@ -10,14 +10,17 @@ import pytest
 
 from actors.ledger import ConnectionState
 from actors.mailbox import Mailbox
+from actors.messages import Frame
 from actors.subscription import Subscription
 from server.app import Router
 from server.wire import GuardedConnection, Wire
 
-from ..raw_client import BINARY, CLOSE, RawClient, frame
+from ..conftest import running_router
+from ..native_client import NativeClient
+from ..raw_client import BINARY, CLOSE, TEXT, RawClient, frame
 from .services import wait_until
 
-KINDS = (ConnectionState, GuardedConnection, Mailbox, Subscription, Wire)
+KINDS = (ConnectionState, Frame, GuardedConnection, Mailbox, Subscription, Wire)
 
 
 @pytest.fixture
@@ -79,3 +82,17 @@ async def test_a_connection_that_is_gone_does_not_wait_for_the_garbage_collector
     for _ in range(3):
         await come_and_go()
     await wait_until(lambda: held() == before, "nothing is left")
+
+
+async def test_what_a_refused_client_goes_on_to_say_is_dropped_and_its_close_is_heard(uncollected: None) -> None:
+    """It may have seconds to read why it is refused: in these it could leave megabytes that nobody takes."""
+    async with running_router(dev=True, max_connections=1) as router, NativeClient(router.addresses.ws_url):
+        before = held()
+        async with RawClient(router.addresses.ws_url) as refused:
+            await refused.upgrade()
+            for _ in range(100):
+                await refused.send(frame(TEXT, b"x" * 60_000))
+            assert await refused.closed() == 4429
+            await refused.send(frame(CLOSE, b"\x11\x4d"))
+            await refused.ended()
+        await wait_until(lambda: held() == before, "nothing is left")
