@@ -5,7 +5,6 @@ What it works on (wire, outbox, cursors) outlives it, in the ledger: when it fai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -43,13 +42,11 @@ from .ports import ConnectionPorts
 from .streams import Streams, leave_all
 from .throttle import BadMessageCount
 from .times import seconds_text
+from .unanswered import FAILED, ORDERS, UNREAD, unanswered
 
 __all__ = ["Connection"]
 
 log = structlog.get_logger("postroom.connection")
-
-_UNREAD = (commands.Ping(),)
-"""What a frame that could not be read counts as: something without an id is answered."""
 
 
 class Connection(LoopActor):
@@ -87,7 +84,7 @@ class Connection(LoopActor):
 
     def on_restart(self, failure: Exit) -> None:
         """Answer the command that failed, and go on in every room from where the client is."""
-        if isinstance(failure.message, _ORDERS):  # nobody gives them twice
+        if isinstance(failure.message, ORDERS):  # nobody gives them twice
             self._handlers[type(failure.message)](self, failure.message)
         self._answer_failed(failure.message)
         state = self._state
@@ -100,42 +97,19 @@ class Connection(LoopActor):
             self._greet(state.hello, state.identity)
 
     def _answer_failed(self, message: Any) -> None:
-        for command in self._failed_commands(message):
+        for command in unanswered(message, self._state):
             if isinstance(command, commands.Subscribe):
                 self._state.room_answered(command.room, command)
             if isinstance(command, commands.Hello) and not self._state.welcomed:
                 self._state.hello = self._state.identity = None
                 self._obey_waiting()
             self._say_failed(command)
-            self._settle(command)
+            self._state.settle(command)
 
     def _say_failed(self, command: commands.Command) -> None:
         """Answer a command on which an actor failed, unless that was after the answer."""
         if command.id is None or command.id != self._state.answered:
-            self._send_error(command.id, _failed())
-
-    def _failed_commands(self, message: Any) -> Sequence[commands.Command]:
-        state = self._state
-        if isinstance(message, Frame):
-            if state.obeying is not None and state.obeying[0] is message:
-                return state.obeying[1]
-            self._wire.done()  # it was not even begun
-            try:
-                return self._codec.decode(message.text)
-            except Exception:
-                return _UNREAD
-        if isinstance(message, Authenticated):
-            return [message.command]
-        if isinstance(message, Joined) and isinstance(message.tag, commands.Subscribe):
-            if state.subscriptions.get(message.subscription.room) is message.subscription:
-                return []  # it was answered; what failed was the delivery of old events
-            message.subscription.room_mailbox.tell(Detach(state.id))
-            return [message.tag]
-        if isinstance(message, replies.State | replies.History | replies.Presence):
-            return [commands.Ping(id=message.id)]
-        if isinstance(message, Published | Refused) and isinstance(message.tag, commands.Command):
-            return [message.tag] if self._unsettled(message.tag) else []
-        return []
+            self._send_error(command.id, FAILED)
 
     def on_failure(self, *_exc_info: object) -> None:
         """Leave no timer behind: the successor sets its own."""
@@ -187,7 +161,7 @@ class Connection(LoopActor):
     @handles(Frame)
     def _frame(self, message: Frame) -> None:
         state = self._state
-        state.obeying = message, _UNREAD
+        state.obeying = message, UNREAD
         try:
             said = () if state.closed else self._codec.decode(message.text)
             for place, command in enumerate(said):
@@ -351,15 +325,8 @@ class Connection(LoopActor):
 
     def _refreshed(self, command: commands.Command, outcome: Identity | Refusal) -> None:
         before = self._state.identity
-        if before is not None and isinstance(outcome, Identity) and outcome.user != before.user:
-            outcome = Refusal(
-                ErrorCode.FORBIDDEN, f"this connection is {before.user}'s; the new token is another user's"
-            )
-        elif before is not None and isinstance(outcome, Identity) and outcome.role != before.role:
-            outcome = Refusal(
-                ErrorCode.FORBIDDEN,
-                f"this connection has role {before.role}, the new token {outcome.role}: connect again",
-            )
+        if before is not None and isinstance(outcome, Identity):
+            outcome = before.refresh(outcome)
         if isinstance(outcome, Refusal):
             self._send_error(command.id, outcome)
             return
@@ -407,13 +374,13 @@ class Connection(LoopActor):
     @handles(Published)
     def _published(self, message: Published) -> None:
         command, receipt = message
-        if not self._unsettled(command):
+        if not self._state.unsettled(command):
             return
         if command.id is not None and isinstance(command, commands.Ack):
             self._send(replies.Acknowledged(id=command.id, room=command.room, event_id=command.event_id))
         elif command.id is not None:
             self._send(replies.Published(id=command.id, **receipt._asdict()))
-        self._settle(command)
+        self._state.settle(command)
 
     @handles(Refused)
     def _refused(self, message: Refused) -> None:
@@ -428,17 +395,9 @@ class Connection(LoopActor):
             return
         if isinstance(tag, commands.Subscribe):
             self._state.room_answered(tag.room, tag)
-        if self._unsettled(tag):
+        if self._state.unsettled(tag):
             self._send_error(tag.id, message.refusal)
-            self._settle(tag)
-
-    def _unsettled(self, command: commands.Command) -> bool:
-        """Return whether a command has not been answered: a failure may make the answer to an event come twice."""
-        return not isinstance(command, commands.Publish | commands.Ack) or id(command) in self._state.publishing
-
-    def _settle(self, command: commands.Command) -> None:
-        """Count an event as dealt with: it is answered."""
-        self._state.settle(command)
+            self._state.settle(tag)
 
     @handles(replies.State, replies.History, replies.Presence)
     def _send(self, reply: replies.Reply) -> None:
@@ -463,15 +422,7 @@ class Connection(LoopActor):
                 self._slow()
 
     def _send_error(self, id: replies.CommandId, refusal: Refusal) -> None:
-        self._send(
-            replies.Error(
-                id=id,
-                code=refusal.code,
-                message=refusal.message,
-                temporary=refusal.code.temporary,
-                retry_after_ms=msgspec.UNSET if refusal.retry_after_ms is None else refusal.retry_after_ms,
-            )
-        )
+        self._send(replies.Error.of(id, refusal))
 
     # --- events
 
@@ -532,14 +483,3 @@ class Connection(LoopActor):
             waiting_bytes=self._outbox.size + self._wire.buffered,
         )
         self._close(CloseCode.SLOW_CONSUMER, "slow_consumer")
-
-
-_ORDERS = (Close, Drain, Revoke, WireClosed)
-"""What a successor does if the actor before it failed on it."""
-
-
-def _failed() -> Refusal:
-    return Refusal(
-        ErrorCode.INTERNAL,
-        "the router failed while it handled this and has repaired itself; whether it took effect is unknown",
-    )

@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import msgspec
 
+from .errors import ErrorCode, Refusal
+
 __all__ = ["ANONYMOUS", "ROLES", "Identity", "is_room_name"]
 
 ROLES = ("user", "admin", "service")
@@ -82,6 +84,16 @@ class Identity(msgspec.Struct, frozen=True):
     def may_subscribe(self, room: str, owner: str | None = None) -> bool:
         """Tell whether this identity may read `room`, whose session belongs to `owner` (None: nobody)."""
         return self.role == "admin" or room in self.own_rooms or self._owns(room, owner) or _matches(self.rooms, room)
+
+    def refresh(self, to: Identity) -> Identity | Refusal:
+        """Return the identity that a new token gives to a connection of this one, or why it does not."""
+        if to.user != self.user:
+            return Refusal(ErrorCode.FORBIDDEN, f"this connection is {self.user}'s; the new token is another user's")
+        if to.role != self.role:
+            return Refusal(
+                ErrorCode.FORBIDDEN, f"this connection has role {self.role}, the new token {to.role}: connect again"
+            )
+        return to
 
     def may_publish(self, room: str) -> bool:
         """Tell whether this identity may publish to `room`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .commands import Ack, Publish
 from .identity import Identity
 from .mailbox import Mailbox
 from .subscription import Subscription
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .codec import Wire
-    from .commands import Ack, Command, Hello, Publish
+    from .commands import Command, Hello
     from .messages import Frame
     from .outbox import Outbox
     from .replies import CommandId
@@ -80,6 +81,10 @@ class ConnectionState:
         asked = self.pending.get(room)
         if asked is not None and asked[1] is tag:
             del self.pending[room]
+
+    def unsettled(self, command: Command) -> bool:
+        """Tell whether a command has not been answered: a failure may make the answer to an event come twice."""
+        return not isinstance(command, Publish | Ack) or id(command) in self.publishing
 
     def settle(self, command: Command) -> None:
         """Count an event that was under way as dealt with; once, whatever a failure makes come twice."""

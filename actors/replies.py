@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from .errors import ErrorCode
+from .errors import ErrorCode, Refusal
 from .events import Event
 
 __all__ = [
@@ -181,3 +181,14 @@ class Error(Reply, frozen=True):
     message: str
     temporary: bool
     retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
+
+    @classmethod
+    def of(cls, id: CommandId, refusal: Refusal) -> Error:
+        """Make the answer to a command that was refused."""
+        return cls(
+            id=id,
+            code=refusal.code,
+            message=refusal.message,
+            temporary=refusal.code.temporary,
+            retry_after_ms=msgspec.UNSET if refusal.retry_after_ms is None else refusal.retry_after_ms,
+        )
