@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 import structlog
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 
 __all__ = ["RequestLog"]
 
@@ -25,7 +25,9 @@ class RequestLog(logging.LoggerAdapter[logging.Logger]):
 
     def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
         """Log an exception: in one line where the request cannot be read."""
-        if isinstance(exc_info, HttpProcessingError):
+        if isinstance(exc_info, InvalidURLError):  # whose words are the URL
+            log.warning("request_unreadable", reason="Invalid URL")
+        elif isinstance(exc_info, HttpProcessingError):
             log.warning("request_unreadable", reason=exc_info.message.partition(":")[0].strip())
         else:
             super().exception(msg, *args, exc_info=exc_info, **kwargs)

@@ -59,6 +59,8 @@ def failures(logged: list[dict[str, Any]], caplog: pytest.LogCaptureFixture) -> 
             b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "Transfer-Encoding can't be present with Content-Length",
         ),
+        (b"CONNECT s3cr3t:99999999 HTTP/1.1\r\n" + HOST + b"\r\n", "Invalid URL"),
+        (b"GET http://h:s3cr3t/ HTTP/1.1\r\n" + HOST + b"\r\n", "Invalid URL"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "Pause on PRI"),
     ],
 )
