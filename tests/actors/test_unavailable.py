@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -136,6 +137,26 @@ async def test_when_the_last_one_has_left_it_is_tried_no_more(
     tries = log.tries
     await house.clock.advance(60.0)
     assert log.tries == tries
+
+
+async def test_a_try_that_comes_too_late_does_not_keep_the_next_one_out(
+    house: House, log: ClosedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor that follows another one tries at once: what was to be tried later may be about a room of before."""
+    await with_a_follower(house, log, monkeypatch)
+    before = house.directory.room(ROOM)
+    before.tell(Detach("c1"))
+    house.directory._start(ROOM, before)
+    log.closed = False
+    late: list[Callable[[], None]] = []
+    monkeypatch.setattr(log, "open", lambda room, ready: late.append(partial(ClosedLog.open, log, room, ready)))
+    ear = Ear()
+    house.put(ROOM, ear)
+    await house.clock.advance(2.0)
+    for answer in late:
+        answer()
+    await settled()
+    assert ear.only(Published).receipt.offset == 2
 
 
 async def test_one_on_whose_leaving_the_room_failed_has_left(
