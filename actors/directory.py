@@ -97,6 +97,9 @@ class RoomDirectory:
             self.room(name)
 
     def _start(self, name: str, mailbox: Mailbox) -> None:
+        if self._rooms.get(name) is not mailbox:  # it had retired when it failed, or was given up before this try
+            self._end(mailbox)
+            return
         opening = self._openings[name] = object()
         self._log.open(name, partial(self._opened, name, mailbox, opening))
 
@@ -128,16 +131,15 @@ class RoomDirectory:
             mailbox.last_exit = failed = None
         # Whether the event that it failed on was taken only the log can tell.
         if page or kept or failed is not None or name in self._log.watched():
-            self._clock.call_later(_AGAIN_S, lambda: self._start_again(name, mailbox))
+            self._clock.call_later(_AGAIN_S, lambda: self._start(name, mailbox))
         else:
             self._ports.ledger.forget(name)
             del self._rooms[name]
-            # An orderly end: the room is opened anew when it is used again.
-            self._supervisor.tell(ChildExited(mailbox, Exit(Room.__name__, None, None, 0)))
+            self._end(mailbox)
 
-    def _start_again(self, name: str, mailbox: Mailbox) -> None:
-        if self._rooms.get(name) is mailbox:  # else it was given up meanwhile, and may be opened anew by now
-            self._start(name, mailbox)
+    def _end(self, mailbox: Mailbox) -> None:
+        """Have a room end in good order: it is opened anew when it is used again."""
+        self._supervisor.tell(ChildExited(mailbox, Exit(Room.__name__, None, None, 0)))
 
     def _log_unavailable(self, name: str, reason: LogUnavailable) -> None:
         """Write a line, one a second at most: all rooms may be unavailable, and asked for again and again."""

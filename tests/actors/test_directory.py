@@ -90,6 +90,27 @@ async def test_a_room_that_retired_is_still_known(house: House) -> None:
     assert house.directory.known("team:1")
 
 
+async def test_a_room_that_fails_as_it_retires_is_not_brought_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could reach it any more, and nobody would let it retire again."""
+    await house.append("team:1")
+    release, failures = house.log.release, [1]
+
+    def failing(room: str) -> None:
+        if failures:
+            failures.pop()
+            raise RuntimeError("made to fail")
+        release(room)
+
+    monkeypatch.setattr(house.log, "release", failing)
+    await house.clock.advance(300.0)
+    assert (len(house.directory), rooms_alive(), house.rooms_start.children) == (0, 0, {})
+    answer = await house.append("team:1")
+    assert isinstance(answer, Published)
+    assert answer.receipt.offset == 2
+
+
 async def test_mail_waits_until_the_log_has_handed_out_the_record(slow_house: House) -> None:
     ear = Ear()
     slow_house.put("team:1", ear)
