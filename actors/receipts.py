@@ -52,9 +52,12 @@ class Receipts:
             self._forget_oldest()
 
     def since_ms(self, now_ms: float) -> int:
-        """Return the time of the oldest id that is remembered, as Unix time in milliseconds."""
+        """Return from when on ids are remembered, as Unix time in milliseconds.
+
+        The oldest one does not say: where the clock was set back, those after it are from before it.
+        """
         self.forget(now_ms)
-        return self._by_age[0][0] if self._by_age else int(now_ms)
+        return self._by_age[0][0] if len(self._by_age) >= self._most else int(now_ms - self._window_ms)
 
     def _forget_oldest(self) -> None:
         _, event_id, offset = self._by_age.popleft()
