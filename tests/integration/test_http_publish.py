@@ -96,5 +96,5 @@ async def test_a_room_that_is_named_twice_is_a_mistake(router: Router) -> None:
     """It would get the event twice, and nobody means that."""
     event = {"rooms": ["doc:1", "doc:2", "doc:1"], "kind": "a.b", "data": {}}
     status, answer, _ = await post(router, json.dumps(event).encode())
-    assert (status, answer["code"]) == (400, "invalid_event")
+    assert (status, answer["code"]) == (422, "invalid_event")
     assert "names a room twice" in answer["detail"]
