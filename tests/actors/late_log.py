@@ -18,13 +18,13 @@ Step = Callable[[], None]
 class _Keeper:
     """Stands between the log and the room: what is committed is written down for the test, then told."""
 
-    def __init__(self, to: Target, committed: dict[int, Event], silent: Callable[[], bool]) -> None:
+    def __init__(self, to: Target, keep: Callable[[Event], None], silent: Callable[[], bool]) -> None:
         self._to = to
-        self._committed = committed
+        self._keep = keep
         self._silent = silent
 
     def tell(self, message: Committed) -> None:
-        self._committed[message.event.offset] = message.event
+        self._keep(message.event)
         if not self._silent():
             self._to.tell(message)
 
@@ -50,6 +50,8 @@ class LateLog:
         """Whether nobody is told of what is carried out."""
         self._watched: dict[str, None] = {}
         """In the order in which they came to be."""
+        self._alerts: dict[str, int] = {}
+        """Offset of the last alert to acknowledge, by room."""
 
     # --- what the test does
 
@@ -99,18 +101,26 @@ class LateLog:
     def append(self, room: str, append: Append, to: Target) -> None:
         if room not in self._opened:
             raise PostroomError(f"{room} is not open")
-        keeper = _Keeper(to, self.committed.setdefault(room, {}), lambda: self._silent)
+
+        def keep(event: Event) -> None:
+            self.committed.setdefault(room, {})[event.offset] = event
+            if event.draft.ack:
+                self._watched[room] = None
+                self._alerts[room] = event.offset
+
+        keeper = _Keeper(to, keep, lambda: self._silent)
         refusal = Refusal(ErrorCode.JOURNAL_UNAVAILABLE, "the disk is full")
-        if append.draft.ack:
-            self._watched[room] = None
         self._take(lambda: self._inner.append(room, append, keeper), lambda: to.tell(AppendFailed(append, refusal)))
 
     def snapshot(self, room: str, offset: int, state: bytes, *, watched: bool) -> None:
-        if watched:
-            self._watched[room] = None
-        else:
-            self._watched.pop(room, None)
-        self._take(lambda: self._inner.snapshot(room, offset, state, watched=watched), _nothing)
+        def do() -> None:
+            self._inner.snapshot(room, offset, state, watched=watched)
+            if watched or self._alerts.get(room, 0) > offset:  # it may not know of an alert that was under way
+                self._watched[room] = None
+            else:
+                self._watched.pop(room, None)
+
+        self._take(do, _nothing)
 
     def trim(self, room: str, before: int, *, lost: int, keep: Collection[int], ids_since_ms: int) -> None:
         def do() -> None:
