@@ -81,8 +81,9 @@ class Witness:
         self._hold_against(found)
 
     def _read(self, subscriber: str, found: Found, after: Position | None) -> None:
-        if after is None:
-            recovery, start = "fresh", found.top
+        if after is None or (after.epoch != found.epoch and not after.offset):
+            # Where nothing had happened nothing is missed: such a room begins anew when others had to be forgotten.
+            after, recovery, start = None, "fresh", found.top
         elif after.epoch != found.epoch:
             recovery, start = "none", found.top
         else:
