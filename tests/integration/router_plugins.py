@@ -19,12 +19,15 @@ from pykka import ActorRegistry
 from pykka.messages import ProxyCall
 
 from actors.ledger import ConnectionState
+from actors.mailbox import Mailbox
 from postroom_client.testing._inside import Inside
 from server.app import Router
 
 __all__ = ["control"]
 
 
+_SPARED_S = 2.5
+"""So that nobody is made to fail more than three times in 5 s."""
 _FAILURES = (ValueError, asyncio.CancelledError, SystemExit)
 
 
@@ -45,6 +48,8 @@ class _Inside(Inside):
         super().__init__(router)
         self._killing: asyncio.Task[None] | None = None
         self._killed: Counter[str] = Counter()
+        self._spared: dict[str, float] = {}
+        """Who was made to fail a moment ago, and until when it is left alone."""
 
     def counts(self) -> dict[str, int]:
         """Count what could be left over; this command's own task is not among it, its socket is.
@@ -86,12 +91,20 @@ class _Inside(Inside):
     async def _kill(self, every_s: float, actors: Sequence[str], at_once: int) -> None:
         for actor in cycle(actors):
             mailboxes = [ref.actor_inbox for ref in ActorRegistry.get_by_class_name(actor)]
-            targets = [mailbox for mailbox in mailboxes if mailbox.name != "root"]  # after that one nothing goes on
+            now = self.router.clock.monotonic()
+            self._spared = {name: until for name, until in self._spared.items() if until > now}
+            targets = [mailbox for mailbox in mailboxes if self._may_kill(actor, mailbox)]
             for _ in range(at_once if targets else 0):
                 poison: Any = _Poison(_FAILURES[self._killed.total() % len(_FAILURES)])
-                targets[self._killed[actor] % len(targets)].tell(ProxyCall(("on_batch_end",), poison, {}))
+                target = targets[self._killed[actor] % len(targets)]
+                target.tell(ProxyCall(("on_batch_end",), poison, {}))
                 self._killed[actor] += 1
+                self._spared[target.name] = self.router.clock.monotonic() + _SPARED_S
             await asyncio.sleep(every_s)
+
+    def _may_kill(self, actor: str, mailbox: Mailbox) -> bool:
+        """Return whether the process outlives it: past its intensity any actor but a Connection takes others along."""
+        return mailbox.name != "root" and (actor == "Connection" or mailbox.name not in self._spared)
 
 
 async def control(router: Router) -> None:
