@@ -64,7 +64,7 @@ def test_memory_that_grows_misses_the_bar(tmp_path: Path, capsys: pytest.Capture
     assert judged(looks(0.9), supervision)
     assert not judged(looks(1.1), supervision)
     assert "memory grows by 1.10 MiB in 10 minutes" in capsys.readouterr().out
-    warming = [each._replace(pss_mib=min(each.at_s, 600.0)) for each in looks(0.0)]
+    warming = [each._replace(memory_mib=min(each.at_s, 600.0)) for each in looks(0.0)]
     assert judged(warming, supervision)
 
 

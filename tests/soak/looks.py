@@ -23,8 +23,8 @@ class Look(NamedTuple):
 
     at_s: float
     """By the monotonic clock."""
-    pss_mib: float
-    """Its memory; pages that it shares with others count in part."""
+    memory_mib: float
+    """Its own memory: what it has of files and libraries depends on who else has them just then."""
     threads: int
     journal_mib: float
     """The journal's file."""
@@ -36,11 +36,11 @@ class Look(NamedTuple):
 
 def look(pid: int, journal: Path, counts: dict[str, int]) -> Look:
     """Look at a process, just after it has counted: then it has collected its garbage."""
-    pss = _field(Path(f"/proc/{pid}/smaps_rollup"), "Pss") / 1024
+    memory = _field(Path(f"/proc/{pid}/smaps_rollup"), "Pss_Anon") / 1024
     threads = _field(Path(f"/proc/{pid}/status"), "Threads")
     wal = journal.with_name(f"{journal.name}-wal")
     sizes = [path.stat().st_size / MIB for path in (journal, wal)]
-    return Look(time.monotonic(), pss, threads, *sizes, counts)
+    return Look(time.monotonic(), memory, threads, *sizes, counts)
 
 
 async def counts_as(plugin: Control, wanted: Callable[[dict[str, int]], bool]) -> tuple[dict[str, int], bool]:
@@ -56,7 +56,7 @@ async def counts_as(plugin: Control, wanted: Callable[[dict[str, int]], bool]) -
 def slope(looks: Sequence[Look]) -> float:
     """Return how many MiB the memory grows in 10 minutes: the median over every two looks (Theil and Sen's)."""
     return statistics.median(
-        (later.pss_mib - earlier.pss_mib) / (later.at_s - earlier.at_s) * 600
+        (later.memory_mib - earlier.memory_mib) / (later.at_s - earlier.at_s) * 600
         for earlier, later in combinations(looks, 2)
     )
 

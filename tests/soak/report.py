@@ -66,7 +66,7 @@ class Report:
         return (
             f"{minutes:3} min  rounds {len(soak.looks) - 1}, acknowledged {tally.acknowledged}, "
             f"received {tally.events}, drops {tally.drops}, crashes {soak.supervision.failed.total()}, "
-            f"stalled {soak.supervision.events['stalled']}; memory {last.pss_mib:.1f} MiB, "
+            f"stalled {soak.supervision.events['stalled']}; memory {last.memory_mib:.1f} MiB, "
             f"tasks {last.counts['tasks']}, connections {last.counts['connections']}, actors {last.counts['actors']}, "
             f"descriptors {last.counts['descriptors']}, threads {last.threads}, "
             f"journal {last.journal_mib:.1f} + {last.wal_mib:.1f} MiB; "
@@ -81,7 +81,7 @@ class Report:
 
     def _memory(self, looks: list[Look]) -> str:
         warm = self._warm(looks)
-        text = f"{looks[0].pss_mib:.1f} MiB before the first round, {looks[-1].pss_mib:.1f} MiB after the last"
+        text = f"{looks[0].memory_mib:.1f} MiB before the first round, {looks[-1].memory_mib:.1f} MiB after the last"
         if len(warm) < 2:
             return text
         over_s = warm[-1].at_s - warm[0].at_s
