@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from postroom_client import Event, GapError, Position, Receipt
-from postroom_client._positions import Gap
+from postroom_client._positions import Gap, Skipped
 from postroom_client.testing import Broken, assert_chain, assert_event, check_chain
 from postroom_client.testing._assertions import assert_none
 
@@ -22,21 +22,30 @@ class Scripted:
 
     room = ROOM
 
-    def __init__(self, *items: Event | GapError, ends: bool = False) -> None:
+    def __init__(
+        self, *items: Event | Skipped | Position | GapError, ends: bool = False, kinds: tuple[str, ...] | None = None
+    ) -> None:
         self._items = list(items)
         self._ends = ends
+        self.kinds = kinds
         self.position = Position("a", 0)
 
     async def __anext__(self) -> Event:
-        if not self._items:
-            if self._ends:
-                raise StopAsyncIteration
-            await asyncio.Event().wait()
-        item = self._items.pop(0)
-        if isinstance(item, GapError):
-            raise item
-        self.position = Position("a", item.offset)
-        return item
+        while self._items:
+            match self._items.pop(0):
+                case Event() as event:
+                    self.position = Position(self.position.epoch, event.offset)
+                    return event
+                case Skipped() as marker:
+                    self.position = Position(self.position.epoch, marker.last)
+                case Position() as position:  # where `on_gap` goes on
+                    self.position = position
+                case GapError() as error:
+                    raise error
+        if self._ends:
+            raise StopAsyncIteration
+        await asyncio.Event().wait()
+        raise AssertionError
 
 
 def event(offset: int, kind: str = "a.b", *, prev: int | None = None, **data: object) -> Event:
@@ -51,8 +60,12 @@ def event(offset: int, kind: str = "a.b", *, prev: int | None = None, **data: ob
     )
 
 
-def receipt(offset: int) -> Receipt:
-    return Receipt(room=ROOM, epoch="a", offset=offset, event_id=f"id-{offset}")
+def skipped(first: int, last: int) -> Skipped:
+    return Skipped(room=ROOM, first=first, last=last, reason="conflated")
+
+
+def receipt(offset: int, *, room: str = ROOM, epoch: str = "a") -> Receipt:
+    return Receipt(room=room, epoch=epoch, offset=offset, event_id=f"id-{offset}")
 
 
 # --- assert_event
@@ -110,6 +123,12 @@ async def test_without_the_marker_nothing_is_asserted() -> None:
         await assert_none(Scripted(event(1)), receipt(2), "alert", within_s=SHORT_S, matching={})
 
 
+async def test_an_end_before_the_marker_is_told() -> None:
+    """After `unsubscribe`, for example."""
+    with pytest.raises(AssertionError, match=r"the marker .* did not come, the subscription has ended; what came"):
+        await assert_none(Scripted(event(1), ends=True), receipt(2), "alert", within_s=1.0, matching={})
+
+
 # --- the chain
 
 
@@ -137,6 +156,37 @@ async def test_what_was_left_out_on_purpose_may_be_allowed() -> None:
     events = [event(1), event(4), event(5)]
     assert check_chain(events, skipped=True) == 5
     assert await assert_chain(Scripted(*events), up_to=5, skipped=True) == events
+
+
+async def test_what_was_left_out_at_the_end_is_no_event_and_counts() -> None:
+    """The subscription stands there, and that is looked at too."""
+    items = (event(1), skipped(2, 4))
+    assert await assert_chain(Scripted(*items), up_to=receipt(4), skipped=True) == [event(1)]
+    with pytest.raises(Broken, match=r"offsets 2 to 4 did not come; .* say skipped=True"):
+        await assert_chain(Scripted(*items), up_to=receipt(4))
+    with pytest.raises(Broken, match=r"offset 2 did not come: .* say skipped=True"):
+        check_chain([event(1), event(3)])
+
+
+async def test_of_a_kind_that_was_not_asked_for_nothing_can_be_waited_for() -> None:
+    """The router does not tell of a few that are left out, until one of the others comes."""
+    with pytest.raises(Broken, match="it is to alert only, and is not told of others after the last of these"):
+        await assert_chain(Scripted(event(1, "alert"), kinds=("alert",)), up_to=2, skipped=True, within_s=SHORT_S)
+
+
+async def test_a_receipt_of_another_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="up_to is the receipt of an event in doc:1, and this subscription is to sess"):
+        await assert_chain(Scripted(event(1)), up_to=receipt(1, room="doc:1"))
+
+
+async def test_a_receipt_of_another_epoch_is_not_reached_by_its_offset() -> None:
+    """A subscription that takes gaps gets there when its room has begun anew."""
+    with pytest.raises(Broken, match=r"came to offset 1 of 1 .* in epoch a, and up_to is of epoch b; what came:\n  #1"):
+        await assert_chain(Scripted(event(1)), up_to=receipt(1, epoch="b"), within_s=SHORT_S)
+    items = (event(1), Position("b", 0), event(1))
+    assert len(await assert_chain(Scripted(*items), up_to=receipt(1, epoch="b"), skipped=True)) == 2
+    with pytest.raises(Broken, match="began anew"):
+        await assert_chain(Scripted(*items), up_to=receipt(1, epoch="b"))
 
 
 @pytest.mark.parametrize("wrong", [event(2), event(1)], ids=["twice", "late"])

@@ -4,7 +4,8 @@ With pytest the fixtures `postroom` and `postroom_alone` are there as soon as `p
 Everywhere else: `async with router() as postroom`.
 """
 
-from ._assertions import Broken, assert_chain, assert_event, check_chain
+from ._assertions import assert_event
+from ._chains import Broken, assert_chain, check_chain
 from ._postroom import Postroom, router
 from ._process import RouterFailed, RouterMissing, RouterProcess
 
