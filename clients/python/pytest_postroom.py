@@ -6,10 +6,8 @@ It costs a project that does not use it nothing: whatever is heavy is imported w
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import tempfile
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,7 +36,10 @@ def postroom_settings() -> dict[str, object]:
 @pytest.fixture(scope="session")
 def postroom_router(postroom_settings: dict[str, object]) -> Iterator[RouterProcess]:
     """One router for all tests. Tests that stop it get it started again before the next one."""
-    with _process(postroom_settings) as process:
+    from postroom_client.testing._router import own_process
+
+    with own_process(**postroom_settings) as process:
+        process.start()
         yield process
 
 
@@ -81,16 +82,3 @@ def postroom_sync(postroom_router: RouterProcess) -> Iterator[tuple[Postroom, Ca
             yield postroom, lambda awaitable: runner.run(whole(awaitable))
         finally:
             runner.run(postroom.close())
-
-
-@contextlib.contextmanager
-def _process(settings: dict[str, object]) -> Iterator[RouterProcess]:
-    from postroom_client.testing._postroom import new_process
-
-    with tempfile.TemporaryDirectory(prefix="postroom-") as folder:
-        process = new_process(Path(folder), **settings)
-        try:
-            process.start()
-            yield process
-        finally:
-            process.kill()

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import postroom_client
 from postroom_client import (
@@ -233,6 +235,19 @@ async def test_a_router_that_does_not_start_says_why() -> None:
             pass
 
 
+async def test_a_setting_that_does_not_exist_is_told_by_the_router() -> None:
+    with pytest.raises(RouterFailed, match=r"histroy_s .*there is no such setting; did you mean history_s"):
+        async with router(histroy_s=3):
+            pass
+
+
+@pytest.mark.parametrize("name", ["host", "port", "api_host", "api_port", "journal"])
+async def test_a_setting_that_is_the_kits_own_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} cannot be set: the kit.*(; read |; for )"):
+        async with router(**{name: "5"}):
+            pass
+
+
 async def test_tokens_go_with_the_settings() -> None:
     """An application that makes its own tokens sets the secret that it makes them with."""
     async with router(secret="another-secret-of-thirty-two-bytes", audience="app", issuer="me") as postroom:
@@ -246,17 +261,45 @@ async def test_settings_are_given_as_python_has_them() -> None:
         assert '"dev": true' in postroom.log
 
 
-def test_a_router_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
-    """However that one ends: no test run leaves routers behind."""
-    code = (
-        "import os, pathlib, sys\n"
-        "from postroom_client.testing._postroom import new_process\n"
-        f"process = new_process(pathlib.Path({str(tmp_path)!r}))\n"
-        "process.start()\n"
-        "print(process.pid, flush=True)\n"
-        "os._exit(1)\n"
+async def test_plug_ins_of_a_test_run_are_loaded_beside_the_kits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its working directory, where a package of the router's own names does no harm; paths start there too."""
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "__init__.py").write_text("raise ImportError('not this one')\n")
+    (tmp_path / "extra.py").write_text(
+        "import pathlib\n\n\nasync def start(router):\n    pathlib.Path(__file__).with_name('started').touch()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    (tmp_path / "key.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    monkeypatch.chdir(tmp_path)
+    async with router(plugins=["extra:start"], key_file="key.pem") as postroom:
+        await postroom.kill_connection(await postroom.client("ann"))
+        assert (tmp_path / "started").exists()
+    with pytest.raises(RouterFailed, match="there is no module 'nope'"):
+        async with router(plugins=["nope:start"]):
+            pass
+
+
+def test_a_router_ends_with_the_process_that_started_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """However that one ends. The router stops as an operator stops it, and takes its folder with it."""
+    code = (
+        "import os\n"
+        "from postroom_client.testing._router import own_process\n"
+        "with own_process() as process:\n"
+        "    process.start()\n"
+        "    print(process.pid, flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
     pid = int(done.stdout)
     deadline = time.monotonic() + BOUND_S
     with contextlib.suppress(ProcessLookupError):

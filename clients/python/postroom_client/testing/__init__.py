@@ -6,8 +6,9 @@ Everywhere else: `async with router() as postroom`.
 
 from ._assertions import assert_event
 from ._chains import Broken, assert_chain, check_chain
-from ._postroom import Postroom, router
+from ._postroom import Postroom
 from ._process import RouterFailed, RouterMissing, RouterProcess
+from ._router import router
 
 __all__ = [
     "Broken",

@@ -6,9 +6,11 @@ Commands come as one line of JSON each over the Unix socket that `CONTROL_SOCKET
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 import json
 import os
+import shutil
 import signal
 import sys
 from typing import Any
@@ -70,11 +72,12 @@ async def _fail(mailbox: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """Stop as an operator would, once the other end of stdin is gone: nobody is left to do it."""
+    """Stop as an operator would, once the other end of stdin is gone, and tidy up: nobody is left to do it."""
 
     def readable() -> None:
         if not os.read(sys.stdin.fileno(), 1024):
             loop.remove_reader(sys.stdin.fileno())
+            atexit.register(shutil.rmtree, os.environ["TEMPORARY_FOLDER"], ignore_errors=True)
             os.kill(os.getpid(), signal.SIGTERM)
 
     loop = asyncio.get_running_loop()

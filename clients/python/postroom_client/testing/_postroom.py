@@ -1,17 +1,12 @@
-"""Postroom: a running router as tests see it, with tokens, clients and services for it, and faults.
-
-`router` is the way in without pytest; the fixtures make the same object.
-"""
+"""Postroom: a running router as tests see it, with tokens, clients and services for it, and faults."""
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -27,15 +22,12 @@ from ._line import Line, line
 from ._opening import Opening
 from ._process import RouterProcess
 
-__all__ = ["MARKER", "Postroom", "new_process", "router"]
+__all__ = ["MARKER", "Postroom"]
 
 _Open = TypeVar("_Open")
 
 MARKER = "postroom_testing.marker"
 """Kind of the event behind which `Postroom.assert_no_event` looks no further."""
-_PLUGIN = "postroom_client.testing._inside:control"
-_SECRET = "the-secret-of-routers-under-test-and-of-no-other"
-_SETTINGS = {"secret": _SECRET, "drain_s": 1.0}
 _QUICK = Backoff(floor_s=0.02, cap_s=0.5)
 _CLOSE_S = 2.0
 
@@ -255,38 +247,3 @@ class Postroom:
         if found is None:
             raise LookupError(f"{client!r} was not made by this Postroom's client(): its network cannot be broken")
         return found
-
-
-def new_process(folder: Path, **settings: object) -> RouterProcess:
-    """Make a router's process that `Postroom` can have; it is not started.
-
-    Args:
-        folder: Empty, with a short path: there is a Unix socket in it.
-        settings: The router's settings, beyond those of the kit.
-    """
-    environment = {"CONTROL_SOCKET": str(folder / "control")}
-    return RouterProcess(folder, settings={**_SETTINGS, **settings}, plugins=[_PLUGIN], environment=environment)
-
-
-@asynccontextmanager
-async def router(**settings: object) -> AsyncIterator[Postroom]:
-    """Run a router of one's own: `async with router(history_s=5) as postroom`.
-
-    Args:
-        settings: The router's settings by name, with values as Python has them.
-
-    Raises:
-        RouterMissing: The distribution `postroom` is not installed.
-        RouterFailed: The router does not start.
-    """
-    with tempfile.TemporaryDirectory(prefix="postroom-") as folder:
-        process = new_process(Path(folder), **settings)
-        postroom = Postroom(process)
-        try:
-            await postroom.start_router()
-            yield postroom
-        finally:
-            try:
-                await postroom.close()
-            finally:
-                await postroom.stop_router(hard=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib.metadata
 import itertools
+import json
 import os
 import random
 import signal
@@ -26,6 +27,8 @@ _STOP_S = 40.0
 _PORTS = range(20_000, 32_000)
 """Below those that the system gives to outgoing connections. A client that knocks at the port of a dead router may be
 given that very port as its own, and is then connected to itself."""
+_OURS = {"host": "url", "port": "url", "api_host": "api_url", "api_port": "api_url"}
+"""What is not for others to set, and where it can be read."""
 
 
 class RouterMissing(PostroomError):
@@ -50,12 +53,14 @@ class RouterProcess:
     Args:
         folder: Where it runs: its log goes to `router.log`, and its journal to `journal.db`.
         settings: The router's settings by name, for example `{"history_s": 5}`; those of the environment do not count.
-        plugins: What it runs beside its own, as `MODULE:FUNCTION`.
+            Paths start from the caller's working directory.
+        plugins: What it runs beside its own and those of the settings, as `MODULE:FUNCTION`.
         environment: More variables for it.
-        cwd: Its working directory; None: the folder.
+        cwd: Its working directory, where it finds modules of plug-ins besides the installed ones; None: the caller's.
 
     Raises:
         RouterMissing: `postroom` is not installed.
+        ValueError: A setting is the kit's own.
     """
 
     def __init__(
@@ -71,19 +76,22 @@ class RouterProcess:
             importlib.metadata.distribution("postroom")
         except importlib.metadata.PackageNotFoundError:
             raise RouterMissing from None
+        self.settings = {"journal": folder / "journal.db", "log_format": "json", **(settings or {})}
+        for name in self.settings:
+            if name in _OURS:
+                raise ValueError(f"{name} cannot be set: the kit finds free ports on loopback; read `{_OURS[name]}`")
         self.port, self.api_port = itertools.islice(_free_ports(), 2)
         self.url = f"ws://127.0.0.1:{self.port}/v1/ws"
         self.api_url = f"http://127.0.0.1:{self.api_port}"
         self.log_path = folder / "router.log"
-        self._cwd = cwd or folder
-        self.settings = {"journal": folder / "journal.db", "log_format": "json", **(settings or {})}
+        self._config_path = folder.absolute() / "settings.toml"
+        self._cwd = cwd
         # A caller's own settings do not count, and neither does a folder of its that may hold a package `server`.
         inherited = {
             name: value for name, value in os.environ.items() if name != "PYTHONPATH" and name[:9] != "POSTROOM_"
         }
-        variables = {f"POSTROOM_{name.upper()}": _text(value) for name, value in self.settings.items()}
-        self._environment = {**inherited, **variables, **(environment or {})}
-        self._plugins = [argument for plugin in plugins for argument in ("--plugin", plugin)]
+        self._environment = {**inherited, **(environment or {})}
+        self._plugins = plugins
         self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
@@ -123,11 +131,12 @@ class RouterProcess:
         """Start it, and do not wait."""
         assert not self.running, "the router runs already"
         self._forget()
+        self._config_path.write_text(_toml(self.settings, self._plugins), encoding="utf-8")
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "server.cli", "serve"),
-                    *("--port", str(self.port), "--api-port", str(self.api_port), *self._plugins),
+                    *(sys.executable, "-P", "-m", "server.cli", "serve", "--config", str(self._config_path)),
+                    *("--port", str(self.port), "--api-port", str(self.api_port)),
                 ],
                 cwd=self._cwd,
                 env=self._environment,
@@ -190,13 +199,18 @@ class RouterProcess:
             self._process.stdin.close()
 
 
-def _text(value: object) -> str:
-    """Write a setting as its variable wants it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value)
+def _toml(settings: Mapping[str, object], plugins: Sequence[str]) -> str:
+    """Write the settings file; the router refuses what it does not know there."""
+    values = {name: value for name, value in settings.items() if value is not None}
+    theirs = values.get("plugins", ())
+    values["plugins"] = [*plugins, *theirs] if isinstance(theirs, list | tuple) else theirs
+    for name in ("journal", "key_file"):
+        if name in values and values[name] != "memory":
+            values[name] = Path(str(values[name])).absolute()
+    # JSON's strings, numbers, truth values and lists are TOML's too.
+    return "".join(
+        f"{json.dumps(name)} = {json.dumps(value, default=str, ensure_ascii=False)}\n" for name, value in values.items()
+    )
 
 
 def _answers(port: int) -> bool:
