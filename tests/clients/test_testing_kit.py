@@ -22,6 +22,7 @@ import postroom_client
 from postroom_client import (
     ClientClosed,
     CommandError,
+    ConnectFailed,
     ConnectionEnded,
     Custom,
     Notification,
@@ -102,6 +103,18 @@ async def test_tokens_say_who_somebody_is_and_what_they_may_do(postroom: Postroo
         await postroom.service(token=postroom.token("ann")).ask(Custom(room, "a.b", {}))
 
 
+async def test_a_client_that_is_not_awaited_is_told(postroom: Postroom) -> None:
+    forgotten: Any = postroom.client("ann")
+    with pytest.raises(AttributeError, match=r"no 'subscribe' before it is opened: write `client = await postroom"):
+        await forgotten.subscribe(postroom.room())
+
+
+async def test_one_user_may_have_very_many_clients(postroom: Postroom) -> None:
+    """More than routers allow by default."""
+    for _ in range(25):
+        await postroom.client("ann")
+
+
 def test_a_test_that_is_not_async_has_the_same(postroom_sync: tuple[Postroom, Callable[[Awaitable[Any]], Any]]) -> None:
     postroom, run = postroom_sync
     room = postroom.room()
@@ -128,6 +141,21 @@ async def test_a_connection_that_fails_inside_the_router_is_not_noticed(postroom
     await whole(postroom.service(), await ann.subscribe(postroom.room()), postroom.kill_connection(ann))
     assert ann.connection_id == before
     assert f'"connection_repaired", "logger": "postroom.connection", "connection": "{before}"' in postroom.log
+
+
+async def test_a_connection_that_is_killed_too_often_is_given_up_and_told(postroom: Postroom) -> None:
+    """The client comes back on another one, and misses nothing."""
+    ann = await postroom.client("ann")
+    before = ann.connection_id
+
+    async def kill() -> None:
+        for _ in range(3):
+            await postroom.kill_connection(ann)
+        with pytest.raises(RuntimeError, match="more than 3 times within 5 s"):
+            await postroom.kill_connection(ann)
+        await until(lambda: ann.connected and ann.connection_id != before)
+
+    await whole(postroom.service(), await ann.subscribe(postroom.room()), kill())
 
 
 async def test_a_client_whose_connection_is_cut_comes_back(postroom: Postroom) -> None:
@@ -179,6 +207,14 @@ async def test_a_router_may_be_away_for_a_while(postroom: Postroom) -> None:
     await assert_event(watching, number=1, within_s=BOUND_S)
 
 
+async def test_a_client_of_a_router_that_is_stopped_is_told(postroom: Postroom) -> None:
+    """One that is just being restarted is waited for."""
+    await asyncio.gather(postroom.restart_router(hard=True), postroom.restart_router(), postroom.client("ann"))
+    await postroom.stop_router(hard=True)
+    with pytest.raises(ConnectFailed, match=r"the router is stopped: start it with `await postroom.start_router"):
+        await postroom.client("ann")
+
+
 @pytest.mark.parametrize("turn", ["first", "second"])
 async def test_a_router_that_a_test_has_stopped_is_there_again_for_the_next_one(postroom: Postroom, turn: str) -> None:
     """Each of the two leaves it stopped; the second one finds it all the same."""
@@ -211,6 +247,21 @@ async def test_an_event_that_does_not_come_is_not_a_matter_of_luck(postroom: Pos
         await postroom.assert_no_event(filtered)
     both = await ann.subscribe(postroom.room(), kinds=["alert", "postroom_testing.marker"])
     await postroom.assert_no_event(both)
+    await watching.unsubscribe()
+    with pytest.raises(AssertionError, match="the subscription has ended"):
+        await postroom.assert_no_event(watching)
+
+
+async def test_what_a_client_missed_on_purpose_ends_a_chain_too(postroom: Postroom) -> None:
+    """An ephemeral event is not kept for a client that is away."""
+    ann, service = await postroom.client("ann"), postroom.service()
+    watching = await ann.subscribe(postroom.room())
+    postroom.stall(ann)
+    postroom.cut_connection(ann)
+    await until(lambda: not ann.connected)
+    last = await service.ask(Custom(watching.room, "a.b", {}, delivery="ephemeral"), timeout=BOUND_S)
+    postroom.resume(ann)
+    assert await assert_chain(watching, up_to=last, skipped=True, within_s=BOUND_S) == []
 
 
 # --- the process

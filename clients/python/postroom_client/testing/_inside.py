@@ -38,11 +38,11 @@ class Inside:
         _servers.append(await asyncio.start_unix_server(self._serve, os.environ["CONTROL_SOCKET"]))
 
     async def fail_connection(self, connection: str) -> dict[str, int]:
-        """Make a connection's actor fail, and wait until the supervisor has put another one in its place."""
+        """Make a connection's actor fail, and wait until the supervisor has replaced it, or given the connection up."""
         for state in self.router.registry.states:
             if state.id == connection:
                 await _fail(state.mailbox)
-                return {"failed": 1}
+                return {"failed": 1, "given_up": int(state.mailbox.closed)}
         return {"failed": 0}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

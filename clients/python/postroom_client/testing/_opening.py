@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 __all__ = ["Opening"]
 
@@ -27,6 +27,14 @@ class Opening(Generic[_Open]):
     ) -> None:
         self._context = context
         self._keep = keep
+
+    if not TYPE_CHECKING:  # type checkers know that there is nothing more here
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"no {name!r} before it is opened: write `client = await postroom.client(...)` or "
+                "`async with postroom.client(...) as client`"
+            )
 
     def __await__(self) -> Generator[object, None, _Open]:
         return self._keep(self._context).__await__()

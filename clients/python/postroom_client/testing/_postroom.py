@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from .._backoff import Backoff
 from .._client import Client
 from .._connect import connect
+from .._errors import ConnectFailed
 from .._messages import Custom
 from .._service import Service
 from .._subscription import Subscription
@@ -46,6 +47,7 @@ class Postroom:
         self._lines: WeakKeyDictionary[Client, Line] = WeakKeyDictionary()
         self._kept = AsyncExitStack()
         self._services: list[Service] = []
+        self._turning = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<Postroom {self.url}>"
@@ -120,6 +122,9 @@ class Postroom:
             publish: See there.
             ttl_s: See there.
             buffer: How many events wait for each room before the client stops reading its socket.
+
+        Raises:
+            ConnectFailed: When it is opened: the router is stopped.
         """
         token = self.token(user, role, rooms=rooms, publish=publish, ttl_s=ttl_s)
         return Opening(self._connected(token, buffer), self._keep)
@@ -145,13 +150,24 @@ class Postroom:
     async def kill_connection(self, client: Client) -> None:
         """Make the actor that serves a client fail inside the router, and wait until the supervisor has replaced it.
 
-        The socket stays open: the client must not notice, and must miss nothing.
+        The socket stays open: the client must not notice, and must miss nothing. The supervisor replaces it three
+        times within five seconds, as in every router; what fails once more is given up, and its socket closed.
 
         Raises:
             LookupError: The router does not know the client's connection; it is just coming back, perhaps.
+            RuntimeError: The supervisor has given the connection up; the client comes back on another one.
         """
-        if not (await self._control.do("fail_connection", connection=client.connection_id))["failed"]:
-            raise LookupError(f"the router has no connection {client.connection_id}, which {client!r} has")
+        answer = await self._control.do("fail_connection", connection=client.connection_id)
+        if not answer["failed"]:
+            raise LookupError(
+                f"the router has no connection {client.connection_id}, which {client!r} has: the client is "
+                "closed, or was cut or given up and is not back yet"
+            )
+        if answer["given_up"]:
+            raise RuntimeError(
+                f"the supervisor has given {client.connection_id} up and closed its socket, as it does with what fails "
+                "more than 3 times within 5 s: kill one connection less often"
+            )
 
     def cut_connection(self, client: Client) -> None:
         """Reset the TCP connection of a client: it has to come back and to go on from its positions."""
@@ -174,8 +190,9 @@ class Postroom:
         Args:
             hard: Whether it is killed (`kill -9`), and not stopped as an operator does.
         """
-        await self.stop_router(hard=hard)
-        await self.start_router()
+        async with self._turning:
+            await self._stop(hard=hard)
+            await asyncio.to_thread(self.process.start)
 
     async def stop_router(self, *, hard: bool = False) -> None:
         """Stop the router, so that there is none for a while.
@@ -183,7 +200,8 @@ class Postroom:
         Args:
             hard: As for `restart_router`.
         """
-        await asyncio.to_thread(self.process.kill if hard else self.process.stop)
+        async with self._turning:
+            await self._stop(hard=hard)
 
     async def start_router(self) -> None:
         """Start it again.
@@ -191,7 +209,8 @@ class Postroom:
         Raises:
             RouterFailed: It does not start.
         """
-        await asyncio.to_thread(self.process.start)
+        async with self._turning:
+            await asyncio.to_thread(self.process.start)
 
     # --- assertions that need the router
 
@@ -227,8 +246,14 @@ class Postroom:
         await asyncio.gather(*(service.aclose() for service in services))
         await self._kept.aclose()
 
+    async def _stop(self, *, hard: bool) -> None:
+        await asyncio.to_thread(self.process.kill if hard else self.process.stop)
+
     @asynccontextmanager
     async def _connected(self, token: str, buffer: int) -> AsyncIterator[Client]:
+        async with self._turning:  # a router that is just being restarted is waited for
+            if not self.process.running:
+                raise ConnectFailed(self.url, "the router is stopped: start it with `await postroom.start_router()`")
         async with (
             line(self.process.port) as between,
             connect(between.url, token=token, buffer=buffer, backoff=_QUICK, proxy=None) as client,
