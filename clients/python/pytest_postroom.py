@@ -27,6 +27,20 @@ def _async_fixture(function: Callable[..., Any]) -> Any:
     return pytest_asyncio.fixture(function)
 
 
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    """Say what is missing where nobody has taken an async fixture of this file upon them."""
+    function = fixturedef.func
+    if function.__module__ == __name__ and inspect.isasyncgenfunction(function):
+        failure = pytest.fail.Exception(
+            f"the fixture {fixturedef.argname!r} is async, and pytest-asyncio is not there to run it: "
+            "pip install pytest-asyncio, or use `postroom_sync` in a test that is not async",
+            pytrace=False,
+        )
+        # As pytest notes failures itself: without it, the next test that wants the fixture trips over the last one.
+        fixturedef.cached_result = (None, getattr(request, "param", None), (failure, None))
+        raise failure
+
+
 @pytest.fixture(scope="session")
 def postroom_settings() -> dict[str, object]:
     """The router's settings by name; override it in your conftest.py."""
