@@ -100,9 +100,10 @@ class Streams:
 
     def leave(self, room: str) -> bool:
         """Leave a room; return whether it was being repaired."""
-        subscription = self._subscriptions.pop(room)
-        subscription.leave()
+        subscription = self._subscriptions[room]
         subscription.room_mailbox.tell(Detach(self._state.id))
+        del self._subscriptions[room]
+        subscription.leave()
         self._behind.discard(room)
         return self._repairing is not None and self._repairing.pop(room, None) is not None
 

@@ -116,7 +116,9 @@ class Supervisor(LoopActor):
     @handles(Restart)
     def _restart(self, message: Restart) -> None:
         child = self._children.get(message.mailbox)
-        if child is not None and not child.mailbox.occupied and not self._stopping:
+        if child is None or child.mailbox.occupied or self._stopping:
+            return
+        if child.ended is None or _wanted(child.spec, child.ended):  # else it was brought back before, and has stopped
             self._start(child)
 
     @handles(Shutdown)

@@ -25,9 +25,9 @@ class RequestLog(logging.LoggerAdapter[logging.Logger]):
 
     def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
         """Log an exception: in one line where the request cannot be read."""
-        if isinstance(exc_info, InvalidURLError):  # whose words are the URL
-            log.warning("request_unreadable", reason="Invalid URL")
-        elif isinstance(exc_info, HttpProcessingError):
-            log.warning("request_unreadable", reason=exc_info.message.partition(":")[0].strip())
+        if isinstance(exc_info, HttpProcessingError | InvalidURLError):
+            url = isinstance(exc_info, InvalidURLError)  # whose words are the URL
+            reason = "Invalid URL" if url else exc_info.message.partition(":")[0].strip()
+            log.warning("request_unreadable", reason=reason)
         else:
             super().exception(msg, *args, exc_info=exc_info, **kwargs)

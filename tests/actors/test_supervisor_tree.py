@@ -12,7 +12,7 @@ import pytest
 from actors.child import Backoff, ChildSpec
 from actors.errors import Escalation
 from actors.mailbox import Exit, Mailbox
-from actors.messages import Shutdown, StartChild
+from actors.messages import Restart, Shutdown, StartChild
 from actors.supervisor import Supervisor, SupervisorStart
 
 from .fake_clock import settled
@@ -102,6 +102,23 @@ async def test_a_child_that_fails_while_nobody_supervises_is_brought_back_once(
     assert good.occupied
     assert family.notes.count("good start") == 2
     assert [line["actor"] for line in logged if line["event"] == "actor_failed"] == ["bad", "good"]
+
+
+async def test_a_late_restart_brings_nobody_back_who_was_brought_back_before_and_has_stopped(family: Family) -> None:
+    """The timer of a supervisor that failed runs out when its successor has restarted the child long since."""
+    bad = await family.worker("bad", intensity=0)
+    worker = await family.worker("w", restart="transient", backoff=Backoff(draw=lambda _low, high: high))
+    await family.fail(worker)
+    await family.tell(worker, Fail(Boom("again")))  # the second restart waits
+    await family.fail(bad)
+    family.start_parent()
+    await settled()
+    assert worker.occupied
+    worker.stop()
+    family.parent.tell(Restart(worker))
+    await settled()
+    assert not worker.occupied
+    assert worker.closed
 
 
 async def test_a_child_that_stopped_while_nobody_supervised_is_not_brought_back(family: Family) -> None:
