@@ -29,7 +29,7 @@ def simulate(*arguments: str, hash_seed: str = "random") -> subprocess.Completed
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
 
