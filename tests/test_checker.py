@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -560,6 +561,14 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
     assert f"{path}:2 is no record: Object missing required field" in ended.stderr
 
 
+def test_two_records_on_one_line_are_none(book: Book) -> None:
+    book.unknown("e1")
+    path = book.save()
+    path.write_text(path.read_text().strip() * 2)
+    with pytest.raises(RecordError, match=r"jsonl:1 is no record: "):
+        judge([path], Findings())
+
+
 def test_an_acknowledgement_without_a_receipt_is_no_record(book: Book) -> None:
     book._attempt("e1", outcome="acknowledged")
     with pytest.raises(RecordError, match="a receipt goes with `acknowledged`"):
@@ -577,6 +586,23 @@ def test_no_records_at_all_are_no_clean_run(tmp_path: Path) -> None:
     ended = run(tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "no records in" in ended.stderr
+
+
+def test_an_empty_file_is_no_clean_run(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").touch()
+    ended = run(tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "there is nothing to judge" in ended.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(book: Book) -> None:
+    book.unknown("e1")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "tests.checker", str(book.save())]
+    ended = subprocess.run(command, cwd=REPOSITORY, stdout=writing, stderr=subprocess.PIPE, timeout=30, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_the_help_says_what_is_read_and_what_is_found() -> None:

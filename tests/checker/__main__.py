@@ -7,6 +7,7 @@ kind, what was read. Exit code 0: no violations; 1: at least one; 2: the records
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     except records.RecordError as error:
         print(error, file=sys.stderr)
         return 2
-    print(found.render())
+    if not found.counts["records"]:
+        print(f"no records in {', '.join(map(str, options.records))}: there is nothing to judge", file=sys.stderr)
+        return 2
+    try:
+        print(found.render(), flush=True)
+    except BrokenPipeError:  # who reads has seen enough; Python would complain again when it flushes at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(found.violations > 0)
 
 

@@ -174,6 +174,8 @@ def _records(path: Path, file: BinaryIO) -> Iterator[list[Record]]:
             records = _DECODER.decode_lines(b"".join(lines))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise RecordError(_complaint(path, lines, lines_before)) from None
+        if len(records) != sum(1 for line in lines if line.strip()):  # the decoder takes several on one line
+            raise RecordError(_complaint(path, lines, lines_before))
         yield records
         lines_before += len(lines)
 
