@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from ..arguments import count_or_none
 from . import findings, records
 from .judge import judge
 
@@ -46,7 +47,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("records", nargs="+", type=Path, metavar="RECORDS", help="files, or folders with *.jsonl files")
     parser.add_argument("--allow-none", action="store_true", help="a recovery `none` is no violation")
-    parser.add_argument("--most", type=int, default=1000, help="write out so many violations (default 1000)")
+    parser.add_argument("--most", type=count_or_none, default=1000, help="write out so many violations (default 1000)")
     return parser.parse_args(arguments)
 
 

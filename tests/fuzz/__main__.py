@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from ..arguments import count
 from .targets import NAMES, load, seeds
 
 __all__ = ["main"]
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; default: all")
-    parser.add_argument("--seconds", type=int, default=60, help="for each (default 60)")
+    parser.add_argument("--seconds", type=count, default=60, help="for each (default 60)")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="give this file to the one target named")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(NAMES)
@@ -48,7 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.replay is not None:
         if len(options.names) != 1:
             parser.error("--replay takes one target's name")
-        load(options.names[0])(options.replay.read_bytes())
+        try:
+            data = options.replay.read_bytes()
+        except OSError as error:
+            parser.error(f"argument --replay: cannot read {options.replay}: {error.strerror}")
+        load(options.names[0])(data)
         print(f"{options.names[0]} takes {options.replay}")
         return 0
     print(f"{'target':12} {'executions':>10} {'a second':>9} {'coverage':>9} {'corpus':>7}  found")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
+from ..arguments import count
 from .run import live
 
 __all__ = ["main"]
@@ -61,17 +62,12 @@ def _results(seeds: range, jobs: int) -> Iterator[tuple[int, list[str]]]:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Live through many histories.")
-    parser.add_argument("--seeds", type=_positive, default=500, help="how many (default 500)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--seeds", type=count, default=500, help="how many (default 500)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
-    parser.add_argument("--jobs", type=_positive, default=os.cpu_count(), help="processes (default: one a core)")
-    parser.add_argument("--seed", type=int, help="tell the history of this one, line by line")
+    parser.add_argument("--jobs", type=count, default=os.cpu_count(), help="processes (default: one a core)")
+    which.add_argument("--seed", type=int, help="tell the history of this one, line by line")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
 
 
 if __name__ == "__main__":

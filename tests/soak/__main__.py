@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..arguments import amount
 from ..torture.router import RunFailed
 from .plan import SoakPlan, short
 from .report import Report
@@ -70,7 +71,7 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m tests.soak",
         description="Churn, chaos, slow clients and pauses for many minutes; whatever is left or grows is a bug.",
     )
-    parser.add_argument("--minutes", type=float, help=f"how long (default {SoakPlan(0).minutes:g})")
+    parser.add_argument("--minutes", type=amount, help=f"how long (default {SoakPlan(0).minutes:g})")
     parser.add_argument("--seed", type=int, help="make the decisions of an earlier run again (default: new ones)")
     parser.add_argument("--short", action="store_true", help="the short form, which the tests run")
     parser.add_argument("--keep", action="store_true", help="keep the router's log even if everything held")

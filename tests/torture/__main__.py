@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from ..arguments import amount, count, count_or_none
 from . import disk
 from .plan import Outcome, Plan, Tally, rounds, seconds_for, short
 from .router import RunFailed
@@ -109,7 +110,8 @@ def _options() -> argparse.Namespace:
         ("disk-mib", "size of the disk that is filled"),
     ):
         default = getattr(plan, name.replace("-", "_"))
-        parser.add_argument(f"--{name}", type=_count, metavar="N", help=f"{what} (default {default})")
+        number = count_or_none if name == "kills" else count
+        parser.add_argument(f"--{name}", type=number, metavar="N", help=f"{what} (default {default})")
     for name, what in (
         ("seconds", "of load"),
         ("rate", "events per second of one service"),
@@ -117,18 +119,15 @@ def _options() -> argparse.Namespace:
         ("full-s", "seconds that the disk stays full"),
     ):
         default = getattr(plan, name.replace("-", "_"))
-        parser.add_argument(f"--{name}", type=float, metavar="X", help=f"{what} (default {default:g})")
+        parser.add_argument(f"--{name}", type=amount, metavar="X", help=f"{what} (default {default:g})")
     parser.add_argument("--journal", help="what `--journal` of the router gets (default: a file in the run's folder)")
     parser.add_argument("--disk-full", action="store_true", help="fill the disk under the journal half-way (as root)")
     parser.add_argument("--short", action="store_true", help="the short form, which the tests run")
     parser.add_argument("--keep", action="store_true", help="keep the records even if everything held")
-    return parser.parse_args()
-
-
-def _count(text: str) -> int:
-    if (count := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return count
+    options = parser.parse_args()
+    if options.journal == "memory":
+        parser.error("argument --journal: nothing outlives a kill in memory, name a file")
+    return options
 
 
 if __name__ == "__main__":

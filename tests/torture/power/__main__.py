@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from ...arguments import count
 from ..verdict import check
 from .planted import PLANTS
 from .preload import preloaded, restart_preloaded
@@ -50,7 +51,7 @@ def _plan() -> Plan:
         prog="python -m tests.torture.power",
         description="Cut the power under journals again and again, and check that nothing acknowledged is lost.",
     )
-    parser.add_argument("--cuts", type=int, default=1000, help="how often (default 1000)")
+    parser.add_argument("--cuts", type=count, default=1000, help="how often (default 1000)")
     parser.add_argument("--seed", type=int, help="make the decisions of an earlier run again (default: new ones)")
     what = "; ".join(f"{name}: {bug}" for name, bug in PLANTS.items())
     parser.add_argument("--plant", choices=PLANTS, help=f"plant a bug, which has to be found ({what})")
