@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 
 from ..arguments import count
 from .run import live
@@ -56,8 +56,9 @@ def _results(seeds: range, jobs: int) -> Iterator[tuple[int, list[str]]]:
     if jobs == 1:
         yield from ((seed, live(seed)) for seed in seeds)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        yield from zip(seeds, pool.map(live, seeds, chunksize=_CHUNK), strict=True)
+    # The parent ends them: interrupted as well, each would say so.
+    with multiprocessing.get_context("spawn").Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        yield from zip(seeds, pool.imap(live, seeds, chunksize=_CHUNK), strict=True)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -71,4 +72,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
