@@ -85,7 +85,7 @@ class Listener:
         self._arrivals = Arrivals(
             most_unfinished=shares.handshakes,
             most_sockets=shares.connections + shares.handshakes,
-            per_address=0 if settings.dev else settings.max_connections_per_address,
+            per_address=registry.per_address,
         )
         self._heartbeat: Heartbeat | None = None
 

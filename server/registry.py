@@ -22,7 +22,8 @@ class Registry:
     def __init__(self, *, most: int, per_user: int, per_address: int) -> None:
         self._most = most
         self._per_user = per_user
-        self._per_address = per_address
+        self.per_address = per_address
+        """Connections of one client address; 0: no cap."""
         self._states: dict[str, ConnectionState] = {}
         self._addresses: dict[str, str] = {}
         self._users: dict[str, str] = {}
@@ -41,14 +42,14 @@ class Registry:
         """Return why another connection from `address` may not stay, or None."""
         if len(self._states) >= self._most:
             return f"this router has its {self._most} connections"
-        if self._per_address and self._by_address[address] >= self._per_address:
-            return f"your address has its {self._per_address} connections"
+        if self.per_address and self._by_address[address] >= self.per_address:
+            return f"your address has its {self.per_address} connections"
         return None
 
     def add(self, state: ConnectionState, address: str) -> None:
         """Count a new connection."""
         self._states[state.id] = state
-        if self._per_address:
+        if self.per_address:
             self._addresses[state.id] = address
             self._by_address[address] += 1
 

@@ -5,23 +5,31 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["Chain", "messages"]
+__all__ = ["Chain", "messages", "whole_messages"]
 
 
 def messages(frames: bytes) -> list[dict[str, Any]]:
-    """Read what a server wrote: unmasked WebSocket text frames, one JSON object in each (RFC 6455, 5.2)."""
+    """Read what a server wrote: unmasked WebSocket text frames, one JSON object in each."""
+    read, used = whole_messages(frames)
+    assert used == len(frames), "a frame is cut off"
+    return read
+
+
+def whole_messages(data: bytes | bytearray) -> tuple[list[dict[str, Any]], int]:
+    """Read the frames that are there as a whole; return their messages and how many bytes they take (RFC 6455, 5.2)."""
     read: list[dict[str, Any]] = []
     at = 0
-    while at < len(frames):
-        assert frames[at] == 0x81, "not a whole text frame"
-        length, at = frames[at + 1], at + 2
+    while at + 2 <= len(data):
+        assert data[at] == 0x81, "not a whole text frame"
+        length, body = data[at + 1], at + 2
         if length > 125:
             width = 2 if length == 126 else 8
-            length, at = int.from_bytes(frames[at : at + width], "big"), at + width
-        read.append(json.loads(frames[at : at + length]))
-        at += length
-    assert at == len(frames), "a frame is cut off"
-    return read
+            length, body = int.from_bytes(data[body : body + width], "big"), body + width
+        if body + length > len(data):
+            break
+        read.append(json.loads(data[body : body + length]))
+        at = body + length
+    return read, at
 
 
 class Chain:

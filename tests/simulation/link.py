@@ -15,7 +15,7 @@ from actors.mailbox import Mailbox
 from actors.messages import Frame, WireClosed, Writable
 from server.protocols.native import NativeCodec
 
-from ..actors.chain import messages
+from ..actors.chain import whole_messages
 
 __all__ = ["Link", "WriteFailed"]
 
@@ -196,10 +196,9 @@ class Link(Line):
             self._lose_client(self.closing[0])
 
     def _read(self) -> None:
-        whole = _whole_frames(self._arrived)
-        frames = bytes(self._arrived[:whole])
-        del self._arrived[:whole]
-        for message in messages(frames):
+        messages, used = whole_messages(self._arrived)
+        del self._arrived[:used]
+        for message in messages:
             if not self.client_is_gone:
                 self._hear(message)
 
@@ -226,18 +225,3 @@ class Link(Line):
         self.closing = self.closing or (1006, "lost")
         self.open = False
         self.mailbox.tell(WireClosed())
-
-
-def _whole_frames(data: bytearray) -> int:
-    """Return how many bytes at the beginning are whole frames (RFC 6455, 5.2)."""
-    at = 0
-    while at + 2 <= len(data):
-        length, head = data[at + 1], 2
-        if length > 125:
-            width = 2 if length == 126 else 8
-            head += width
-            length = int.from_bytes(data[at + 2 : at + 2 + width], "big")
-        if at + head + length > len(data):
-            break
-        at += head + length
-    return at

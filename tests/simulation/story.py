@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from unittest.mock import patch
+from collections.abc import Callable
 
-from actors import commands, fan_out, history, replies, room
+from actors import commands, replies
 from actors.identity import Identity
 from actors.messages import Acknowledge, Publish, Query
 from actors.ports import ConnectionLimits
@@ -22,6 +20,7 @@ from ..actors.house import Ear
 from .attempts import IN_PROCESS, Attempt, Attempts
 from .disk import Disk
 from .faults import Crash, Faults
+from .knobs import small
 from .link import Link
 from .peer import Peer
 from .router import Router, Tokens
@@ -107,7 +106,7 @@ class Story:
         Raises:
             AssertionError: Something was wrong on the way.
         """
-        with self._knobs(), self._faults.in_force():
+        with small(self._source), self._faults.in_force():
             self._disk = Disk(self._source)
             self._start()
             for peer in self._peers:
@@ -125,24 +124,6 @@ class Story:
             verdict.check_rooms(self._states(), escalated=self._room_limits.escalate_after_s > 0)
             verdict.check_publishers(self._life)
             return verdict.check_records()
-
-    @contextmanager
-    def _knobs(self) -> Iterator[None]:
-        """Make small what is only large for the sake of speed, so that a short history gets to every corner."""
-        source = self._source
-        small = {
-            (fan_out, "_SLICE"): (1, 2, 512),
-            (history, "_PAGE_EVENTS"): (2, 7, 256),
-            (history, "_PAGE_BYTES"): (500, 128 * 1024),
-            (room, "_TRIM_SLACK"): (0, 3, 256),
-            (room, "_FAN_OUT_BYTES"): (300, 128 * 1024),
-        }
-        with ExitStack() as stack:
-            for (module, name), values in small.items():
-                stack.enter_context(patch.object(module, name, source.choice(values)))
-            stack.enter_context(patch("secrets.token_hex", lambda size: source.randbytes(size).hex()))
-            stack.enter_context(patch("actors.child._BACKOFF._draw", source.uniform))
-            yield
 
     def _draw_moves(self) -> dict[Callable[[], None], float]:
         """Weigh what may happen: in some histories something never does, in some it does all the time."""
