@@ -90,10 +90,7 @@ class _Inside(Inside):
 
     async def _kill(self, every_s: float, actors: Sequence[str], at_once: int) -> None:
         for actor in cycle(actors):
-            mailboxes = [ref.actor_inbox for ref in ActorRegistry.get_by_class_name(actor)]
-            now = self.router.clock.monotonic()
-            self._spared = {name: until for name, until in self._spared.items() if until > now}
-            targets = [mailbox for mailbox in mailboxes if self._may_kill(actor, mailbox)]
+            targets = self._targets(actor)
             for _ in range(at_once if targets else 0):
                 poison: Any = _Poison(_FAILURES[self._killed.total() % len(_FAILURES)])
                 target = targets[self._killed[actor] % len(targets)]
@@ -102,9 +99,18 @@ class _Inside(Inside):
                 self._spared[target.name] = self.router.clock.monotonic() + _SPARED_S
             await asyncio.sleep(every_s)
 
-    def _may_kill(self, actor: str, mailbox: Mailbox) -> bool:
-        """Return whether the process outlives it: past its intensity any actor but a Connection takes others along."""
-        return mailbox.name != "root" and (actor == "Connection" or mailbox.name not in self._spared)
+    def _targets(self, actor: str) -> list[Mailbox]:
+        """Return who may be made to fail, so that the process outlives it.
+
+        Past its intensity a Connection takes nobody along, and in the registry's order each has its turn, whoever is
+        being restarted; of the others those are spared that have just failed.
+        """
+        if actor == "Connection":
+            return [state.mailbox for state in self.router.registry.states]
+        now = self.router.clock.monotonic()
+        self._spared = {name: until for name, until in self._spared.items() if until > now}
+        mailboxes = [ref.actor_inbox for ref in ActorRegistry.get_by_class_name(actor)]
+        return [mailbox for mailbox in mailboxes if mailbox.name != "root" and mailbox.name not in self._spared]
 
 
 async def control(router: Router) -> None:
