@@ -1,4 +1,4 @@
-"""What outlives the actors: a connection's wire, outbox and cursors, and who is in which room.
+"""What outlives the actors: a connection's wire, outbox and cursors, who is in which room, and how rooms stand.
 
 A supervisor starts a new Connection or Room on these after a failure. Every field has one writer.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .outbox import Outbox
     from .replies import CommandId
 
-__all__ = ["ConnectionState", "Ledger"]
+__all__ = ["ConnectionState", "Ledger", "RoomNote"]
 
 
 class ConnectionState:
@@ -92,18 +92,48 @@ class ConnectionState:
             self.wire.done()
 
 
+class RoomNote:
+    """How an open room stood at the end of its last turn: for who lists rooms, and asks none of them."""
+
+    __slots__ = ("alerts", "epoch", "last_event_ms", "owner", "status", "top")
+
+    def __init__(self) -> None:
+        self.epoch = ""
+        """Empty: the room is being opened."""
+        self.top = 0
+        self.status: str | None = None
+        self.owner: str | None = None
+        self.alerts = 0
+        """How many alerts nobody has acknowledged."""
+        self.last_event_ms: int | None = None
+
+
 class Ledger:
-    """Who is in which room. The Room writes its own page; whoever follows it after a failure finds it there."""
+    """Who is in which room. The Room writes its own page and note; whoever follows it after a failure finds them."""
 
     def __init__(self) -> None:
         self._pages: dict[str, dict[str, Subscription]] = {}
+        self._notes: dict[str, RoomNote] = {}
 
     def page(self, room: str) -> dict[str, Subscription]:
         """Return the subscriptions of `room` by connection id: the page itself, for the room to write."""
         return self._pages.setdefault(room, {})
 
+    def note(self, room: str) -> RoomNote:
+        """Return how `room` stands: the note itself, for the room to write."""
+        note = self._notes.get(room)
+        if note is None:
+            note = self._notes[room] = RoomNote()
+        return note
+
+    def top(self, room: str) -> int:
+        """Return the offset of the last event that an open room has handed out; 0: none."""
+        note = self._notes.get(room)
+        return 0 if note is None else note.top
+
     def forget(self, room: str) -> None:
-        """Drop the page of a room that nobody is in any more."""
+        """Drop the note of a room that is not open any more, and its page, unless somebody is in it."""
+        self._notes.pop(room, None)
         if not self._pages.get(room):
             self._pages.pop(room, None)
 

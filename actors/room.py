@@ -132,6 +132,7 @@ class Room(LoopActor):
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
         self._audience = Audience(name, mailbox, self._epoch, self._history, ports.ledger.page(name))
+        self._note = ports.ledger.note(name)
         self._newest_at = 0.0
         """When the last event of this batch was handed in."""
         self._started_at = ports.clock.monotonic()
@@ -147,6 +148,7 @@ class Room(LoopActor):
         self._revoke_former_owners()
         self._audience.resume(self._top)
         self._alarm.set()
+        self._write_note()
 
     def on_restart(self, failure: Exit) -> None:
         """Answer who waits for the message on which the room failed."""
@@ -322,6 +324,12 @@ class Room(LoopActor):
     def _fan_out(self) -> None:
         batch, self._fresh, self._fresh_bytes = Batch(self._name, self._fresh), [], 0
         self._audience.fan_out(batch)
+        self._write_note()
+
+    def _write_note(self) -> None:
+        note, state = self._note, self._state
+        note.epoch, note.top, note.status, note.owner = self._epoch, self._top, state.status, state.owner
+        note.alerts, note.last_event_ms = len(state.alerts), state.last_event_ms
 
     def _finish_fan_out(self) -> None:
         """Hand out what came until now, before somebody has to go."""

@@ -33,7 +33,10 @@ from actors.supervisor import SupervisorStart
 from .auth import Authenticator
 from .clock import SystemClock
 from .descriptors import share
-from .http import Api, Readiness
+from .http.access import Access
+from .http.api import Api
+from .http.probes import Probes, Readiness
+from .http.publishing import Publishing
 from .journals.faults import JournalError
 from .journals.sqlite import SqliteLog
 from .lag import LagWatch
@@ -148,21 +151,18 @@ class Router:
         api_ports: list[int] = []
         origins = OriginPolicy(settings, lambda: api_ports[0])
         self._listener = Listener(settings, connections, ports, self.registry, origins, pressure, shares)
-        self._api = Api(
-            source=self.source,
-            authenticator=self._authenticator,
-            anonymous=anonymous,
-            origins=origins,
-            message_bytes=settings.message_bytes,
-            pressure=pressure,
-            most_connections=shares.requests,
-            readiness=self._readiness,
-        )
+        calls = [
+            *Publishing(self.source, settings.message_bytes, pressure).calls(),
+            *Probes(self._readiness).calls(),
+        ]
+        access = Access(self._authenticator, anonymous, origins)
+        self._api = Api(calls, access, most_connections=shares.requests)
         self._draining = False
+        self._ws_port = settings.port
         try:
             api_port = await _listen("--api-port", settings.api_host, settings.api_port, self._api.start)
             api_ports.append(api_port)
-            port = await _listen("--port", settings.host, settings.port, self._listener.start)
+            port = self._ws_port = await _listen("--port", settings.host, settings.port, self._listener.start)
             self.addresses = Addresses(
                 f"ws://{_for_url(settings.host)}:{port}/v1/ws",
                 f"http://{_for_url(settings.api_host)}:{api_port}",
@@ -265,7 +265,14 @@ class Router:
     def _readiness(self) -> Readiness:
         trouble = self._journal.trouble if self._journal is not None else None
         reason = "draining" if self._draining else trouble and f"journal unavailable: {trouble}"
-        return Readiness(reason is None, reason, len(self.registry), len(self.directory), self._settings.journal)
+        return Readiness(
+            ready=reason is None,
+            reason=reason,
+            connections=len(self.registry),
+            rooms=len(self.directory),
+            journal=self._settings.journal,
+            ws_port=self._ws_port,
+        )
 
     async def _call_plugins(self) -> None:
         for plugin in self._plugins:

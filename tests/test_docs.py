@@ -27,8 +27,9 @@ from actors import commands, events, held, receipts, replies, state
 from actors.errors import CloseCode, ErrorCode
 from actors.log import MemoryLog
 from postroom_client._closing import FINAL_CLOSE_CODES
-from server import bodies, descriptors, http, intake, repeats, settings
+from server import descriptors, intake, repeats, settings
 from server.commands.group import app
+from server.http import answers, bodies, publishing
 from server.journals import faults, sqlite
 from server.settings import Settings
 
@@ -61,7 +62,7 @@ def test_every_error_code_is_in_the_reference_with_what_it_means_for_trying_agai
     for code in ErrorCode:
         assert code in table, f"docs/reference/errors.md lacks {code}"
         assert table[code][1] == ("yes" if code.temporary else "no"), code
-    statuses = {code: str(status) for code, status in http._STATUS.items()}
+    statuses = {code: str(status) for code, status in answers.STATUS.items()}
     assert {code: table[code][2] for code in ErrorCode} == {code: statuses.get(code, "400") for code in ErrorCode}
 
 
@@ -172,9 +173,11 @@ def test_every_command_is_in_the_reference_with_its_arguments_and_options() -> N
 
 def test_every_call_of_the_http_api_is_in_the_reference() -> None:
     """The headings are the routes that the API adds, no more and no fewer."""
-    source = inspect.getsource(http)
+    sources = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "server" / "http").glob("*.py")]
     routes = {
-        f"{method.upper()} {path}" for method, path in re.findall(r'add_(get|post|put|delete)\("([^"]+)"', source)
+        f"{method} {path}"
+        for source in sources
+        for method, path in re.findall(r'Call\(\s*"(GET|POST|PUT|DELETE)",\s*"([^"]+)"', source)
     }
     headings = set(
         re.findall(r"^## `((?:GET|POST|PUT|DELETE) [^`]+)`", (REFERENCE / "http.md").read_text(), re.MULTILINE)
@@ -209,10 +212,10 @@ def test_the_fixed_limits_are_those_of_the_code() -> None:
     """Each row of the table in the settings reference has its constant's value."""
     limits = {key: row[1] for key, row in rows(REFERENCE / "settings.md").items()}
     assert limits["events in one `POST /v1/publish"] == f"{bodies._MOST_EVENTS:,}"
-    assert limits["events times rooms in one `POST /v1/publish"] == f"{http._MOST_UNDER_WAY:,}"
-    assert limits["body of one `POST /v1/publish"] == f"{http._MOST_BYTES >> 20} MiB"
-    assert limits["bodies that are being read at once"] == f"{http._MOST_BYTES_READ >> 20} MiB together"
-    assert limits["time for the body of one `POST /v1/publish"] == f"{http._BODY_S:g} s"
+    assert limits["events times rooms in one `POST /v1/publish"] == f"{publishing._MOST_UNDER_WAY:,}"
+    assert limits["body of one `POST /v1/publish"] == f"{publishing.MOST_BYTES >> 20} MiB"
+    assert limits["bodies that are being read at once"] == f"{publishing._MOST_BYTES_READ >> 20} MiB together"
+    assert limits["time for the body of one `POST /v1/publish"] == f"{publishing._BODY_S:g} s"
     assert limits["kinds in `kinds` of one `subscribe"] == f"{commands.MOST_KINDS}, of 200 characters"
     assert limits["state of one room"] == f"about {state._MOST_BYTES >> 10} KiB"
     assert limits["kinds that a room's state counts by name"] == f"{state._MOST_KINDS}"

@@ -1,0 +1,68 @@
+"""The HTTP API, for services and operators: a server of its own for the calls that it is given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from server.turned_away import TurnedAway
+
+from .access import Access
+from .answers import problems
+from .calls import Call, serve
+from .publishing import MOST_BYTES
+from .request_log import RequestLog
+
+__all__ = ["Api"]
+
+
+class Api:
+    """The HTTP API.
+
+    Args:
+        calls: What it answers.
+        access: Who may call.
+        most_connections: Sockets that may be open at once.
+    """
+
+    def __init__(self, calls: Iterable[Call], access: Access, *, most_connections: int) -> None:
+        self._calls = list(calls)
+        self._access = access
+        self._most_connections = most_connections
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; return the port.
+
+        Raises:
+            OSError: The address cannot be listened on.
+        """
+        app = web.Application(client_max_size=MOST_BYTES, middlewares=[problems])
+        app.router.add_routes([web.route(call.method, call.path, serve(call, self._access)) for call in self._calls])
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=2.0,
+            logger=RequestLog(),
+            auto_decompress=False,  # none is taken, and the library answers what it cannot unpack in its own way
+        )
+        await self._runner.setup()
+        self._server = await asyncio.get_running_loop().create_server(self._protocol, host, port, reuse_address=True)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Serve another socket, or turn it away."""
+        assert self._runner is not None
+        assert self._runner.server is not None
+        return TurnedAway() if len(self._runner.server.connections) >= self._most_connections else self._runner.server()
+
+    async def stop(self) -> None:
+        """Stop listening, after the requests that are under way."""
+        if self._server is not None:
+            self._server.close()
+        if self._runner is not None:
+            await self._runner.cleanup()

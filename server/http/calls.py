@@ -1,0 +1,100 @@
+"""Calls of the HTTP API: each one's method, path, roles and types in one place, for serving and for the description."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from actors.errors import ErrorCode, Refusal
+from actors.identity import Identity
+
+from .access import Access
+from .answers import Handler, json_answer
+
+__all__ = ["Asked", "Call", "serve"]
+
+Q = TypeVar("Q")
+
+
+class Asked(NamedTuple, Generic[Q]):
+    """A request that is allowed, and what was read of it."""
+
+    request: web.Request
+    caller: Identity | None
+    """None where the call takes no token."""
+    query: Q
+    """The query's parameters; None where the call has none."""
+
+    def part(self, name: str) -> str:
+        """Return a part of the path."""
+        return self.request.match_info[name]
+
+
+class Call:
+    """One call.
+
+    Args:
+        method: HTTP method.
+        path: As aiohttp's router takes it: `/v1/rooms/{room}`.
+        summary: One line that says what it does.
+        handler: Answers with a value of the type `answer`, or a whole response. A `Refusal` becomes a problem document.
+        roles: Whose tokens it takes; empty: it takes no token.
+        query: A struct that the query's parameters are read into; None: it has none.
+        body: The type of the JSON body, for the description; the handler reads it. None: it has none.
+        answer: The type of the answer, for the description.
+        refusals: Codes that it may answer with, beside those of every call.
+    """
+
+    __slots__ = ("answer", "body", "handler", "method", "path", "query", "refusals", "roles", "summary")
+
+    def __init__(
+        self,
+        method: Literal["GET", "POST", "PUT", "DELETE"],
+        path: str,
+        summary: str,
+        handler: Callable[[Asked[Any]], Awaitable[object]],
+        *,
+        roles: tuple[str, ...] = ("admin",),
+        query: type[msgspec.Struct] | None = None,
+        body: Any = None,
+        answer: Any = None,
+        refusals: tuple[ErrorCode, ...] = (),
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.summary = summary
+        self.handler = handler
+        self.roles = roles
+        self.query = query
+        self.body = body
+        self.answer = answer
+        self.refusals = refusals
+
+
+def serve(call: Call, access: Access) -> Handler:
+    """Return what aiohttp calls: it asks who is there, reads the query, and answers."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = await access.allow(request, call.roles) if call.roles else None
+        answer = await call.handler(Asked(request, caller, _query(request, call.query)))
+        return answer if isinstance(answer, web.StreamResponse) else json_answer(200, answer)
+
+    return handle
+
+
+def _query(request: web.Request, into: type[msgspec.Struct] | None) -> Any:
+    if into is None:
+        return None
+    values = {}
+    for name in request.query:
+        if len(request.query.getall(name)) > 1:
+            raise Refusal(ErrorCode.BAD_MESSAGE, f"query: {name} may be there once")
+        values[name] = request.query[name]
+    try:
+        return msgspec.convert(values, into, strict=False)
+    except msgspec.ValidationError as error:
+        known = ", ".join(into.__struct_fields__)
+        raise Refusal(ErrorCode.BAD_MESSAGE, f"query: {error}; parameters are {known}") from None
