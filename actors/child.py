@@ -58,9 +58,20 @@ class ChildSpec:
         backoff: How long to wait before each restart.
         on_give_up: Called when the child is given up, so that the failure ends here. None: the failure escalates, and
             the supervisor fails in its turn.
+        given_up_notice: What others notice then, for operators.
     """
 
-    __slots__ = ("backoff", "intensity", "name", "on_give_up", "restart", "start", "stop", "within_s")
+    __slots__ = (
+        "backoff",
+        "given_up_notice",
+        "intensity",
+        "name",
+        "on_give_up",
+        "restart",
+        "start",
+        "stop",
+        "within_s",
+    )
 
     def __init__(
         self,
@@ -73,6 +84,7 @@ class ChildSpec:
         within_s: float = 5.0,
         backoff: Backoff | None = None,
         on_give_up: Callable[[Exit], None] | None = None,
+        given_up_notice: str | None = None,
     ) -> None:
         self.name = name
         self.start = start
@@ -82,3 +94,4 @@ class ChildSpec:
         self.within_s = within_s
         self.backoff = backoff or _BACKOFF
         self.on_give_up = on_give_up
+        self.given_up_notice = given_up_notice

@@ -5,6 +5,7 @@ What it works on (wire, outbox, cursors) outlives it, in the ledger: when it fai
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -71,6 +72,10 @@ class Connection(LoopActor):
         self._greeting: Greeting | None = None
         """While hello is being answered."""
         self._streams = Streams(state)
+        self._incident: str | None = None
+        """The failure that this actor repairs, until it has."""
+        self._lost = 0
+        """Commands of the actor before that were answered `internal`."""
 
     # --- life
 
@@ -84,6 +89,7 @@ class Connection(LoopActor):
 
     def on_restart(self, failure: Exit) -> None:
         """Answer the command that failed, and go on in every room from where the client is."""
+        self._incident = failure.incident
         if isinstance(failure.message, ORDERS):  # nobody gives them twice
             self._handlers[type(failure.message)](self, failure.message)
         self._answer_failed(failure.message)
@@ -93,8 +99,10 @@ class Connection(LoopActor):
             self._streams.repair()
             self._say_if_repaired()
             self._obey_waiting()
-        elif state.hello is not None and state.identity is not None:
-            self._greet(state.hello, state.identity)
+        else:
+            self._report_repair({}, "nothing")
+            if state.hello is not None and state.identity is not None:
+                self._greet(state.hello, state.identity)
 
     def _answer_failed(self, message: Any) -> None:
         for command in unanswered(message, self._state):
@@ -109,6 +117,7 @@ class Connection(LoopActor):
     def _say_failed(self, command: commands.Command) -> None:
         """Answer a command on which an actor failed, unless that was after the answer."""
         if command.id is None or command.id != self._state.answered:
+            self._lost += 1
             self._send_error(command.id, FAILED)
 
     def on_failure(self, *_exc_info: object) -> None:
@@ -446,7 +455,21 @@ class Connection(LoopActor):
         repaired = self._streams.repaired()
         if repaired is not None:
             self._send(replies.Notice(code="resumed", rooms=list(repaired)))
-            log.info("connection_repaired", connection=self._state.id, rooms=repaired)
+            log.info("connection_repaired", connection=self._state.id, rooms=repaired, incident=self._incident)
+            self._report_repair(repaired, "the notice `resumed`; the socket stayed open")
+
+    def _report_repair(self, rooms: Mapping[str, Mapping[str, int]], noticed: str) -> None:
+        identity = self._state.identity
+        self._ports.report(
+            "repaired",
+            incident=self._incident,
+            actor=self.mailbox.name,
+            user=identity.user if identity is not None else None,
+            rooms=rooms,
+            events_replayed=self._streams.replayed,
+            commands_lost=self._lost,
+            noticed=f"{noticed}; {self._lost} of its commands answered `internal`" if self._lost else noticed,
+        )
 
     # --- the wire
 

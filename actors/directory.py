@@ -6,9 +6,12 @@ The mailbox is there at once and takes mail; the actor moves in when the event l
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import structlog
 
 from .child import ChildSpec
@@ -19,6 +22,7 @@ from .log import EventLog, RoomRecord
 from .mailbox import Exit, Mailbox
 from .messages import Append, ChildExited, Committed, Detach, Recheck, StartChild, Subscribe, Sweep
 from .pressure import Pressure
+from .report import Report, unreported
 from .room import Room, RoomLimits, RoomPorts
 from .subscription import Subscription
 from .unavailable import refuse
@@ -27,6 +31,7 @@ __all__ = ["RoomDirectory"]
 
 log = structlog.get_logger("postroom.directory")
 
+_NONE: Mapping[str, RoomLimits] = MappingProxyType({})
 _AGAIN_S = 1.0
 """How long after a room could not be opened the next try comes, where somebody is in it."""
 
@@ -41,6 +46,8 @@ class RoomDirectory:
         clock: For the rooms, and for the sweep.
         limits: How much a room holds.
         pressure: Is told how long events wait.
+        report: Is told of repairs.
+        apart: Rooms that hold more or less than `limits`.
     """
 
     def __init__(
@@ -52,11 +59,16 @@ class RoomDirectory:
         clock: Clock,
         limits: RoomLimits,
         pressure: Pressure,
+        report: Report = unreported,
+        apart: Mapping[str, RoomLimits] = _NONE,
     ) -> None:
         self._supervisor = supervisor
         self._log = log
         self._clock = clock
-        self._ports = RoomPorts(log=log, ledger=ledger, clock=clock, directory=self, limits=limits, pressure=pressure)
+        self._ports = RoomPorts(
+            log=log, ledger=ledger, clock=clock, directory=self, limits=limits, pressure=pressure, report=report
+        )
+        self._apart = {name: msgspec.structs.replace(self._ports, limits=others) for name, others in apart.items()}
         self._rooms: dict[str, Mailbox] = {}
         self._openings: dict[str, object] = {}
         """What was last asked of the log for a room that is being opened: an answer to what was asked before is old."""
@@ -108,7 +120,8 @@ class RoomDirectory:
             return
         wanted = not (mailbox.closed or mailbox.occupied)
         if wanted and isinstance(record, RoomRecord):
-            Room.start(name, record, self._ports, mailbox=mailbox)  # where that fails, the log says so by a second call
+            ports = self._apart.get(name, self._ports)
+            Room.start(name, record, ports, mailbox=mailbox)  # where that fails, the log says so by a second call
         del self._openings[name]
         if wanted and isinstance(record, LogUnavailable):
             self._could_not_open(name, mailbox, record)

@@ -3,6 +3,7 @@
     PostroomError
     ├── Refusal             a command or event was refused: `code`, `message`, `temporary`
     ├── Escalation          a supervisor gave a child up and hands the failure to its parent
+    ├── RestartOrdered      an operator has an actor fail, so that its supervisor starts it anew
     └── LogUnavailable      the event log cannot answer now
 
 Codes are defined once, here; the reference page is held against these enums by a test.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["CloseCode", "ErrorCode", "Escalation", "LogUnavailable", "PostroomError", "Refusal"]
+__all__ = ["CloseCode", "ErrorCode", "Escalation", "LogUnavailable", "PostroomError", "Refusal", "RestartOrdered"]
 
 
 class ErrorCode(enum.StrEnum):
@@ -96,6 +97,21 @@ class Escalation(PostroomError):
 
     def __str__(self) -> str:
         return f"{self.child} failed again after {self.restarts} restarts in {self.within_s:g} s"
+
+
+class RestartOrdered(PostroomError):
+    """An operator has an actor fail, so that its supervisor starts it anew.
+
+    Attributes:
+        by: The operator.
+    """
+
+    def __init__(self, by: str) -> None:
+        super().__init__(by)
+        self.by = by
+
+    def __str__(self) -> str:
+        return f"{self.by} had it restarted"
 
 
 class LogUnavailable(PostroomError):

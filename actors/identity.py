@@ -12,9 +12,11 @@ import msgspec
 
 from .errors import ErrorCode, Refusal
 
-__all__ = ["ANONYMOUS", "ROLES", "Identity", "is_room_name"]
+__all__ = ["ANONYMOUS", "ROLES", "SUPERVISOR_ROOM", "Identity", "is_room_name"]
 
 ROLES = ("user", "admin", "service")
+SUPERVISOR_ROOM = "system:supervisor"
+"""Where the router keeps the record of its own failures and repairs: for admins to read, for nobody to publish to."""
 
 _ROOM_NAME = re.compile(r"(broadcast|system|[a-z][a-z0-9_-]{0,63}:[^\s*>\x00-\x1f\x7f\ud800-\udfff]{1,200})\Z")
 
@@ -83,7 +85,11 @@ class Identity(msgspec.Struct, frozen=True):
 
     def may_subscribe(self, room: str, owner: str | None = None) -> bool:
         """Tell whether this identity may read `room`, whose session belongs to `owner` (None: nobody)."""
-        return self.role == "admin" or room in self.own_rooms or self._owns(room, owner) or _matches(self.rooms, room)
+        if self.role == "admin":
+            return True
+        if room == SUPERVISOR_ROOM:
+            return False
+        return room in self.own_rooms or self._owns(room, owner) or _matches(self.rooms, room)
 
     def refresh(self, to: Identity) -> Identity | Refusal:
         """Return the identity that a new token gives to a connection of this one, or why it does not."""
@@ -97,7 +103,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     def may_publish(self, room: str) -> bool:
         """Tell whether this identity may publish to `room`."""
-        return self.role == "service" or _matches(self.publish, room)
+        return room != SUPERVISOR_ROOM and (self.role == "service" or _matches(self.publish, room))
 
     def may_acknowledge(self, room: str, owner: str | None = None) -> bool:
         """Tell whether this identity may acknowledge an alert of `room` for everyone in it."""

@@ -20,8 +20,10 @@ import pykka
 from pykka import ActorDeadError, ActorRegistry
 from pykka._envelope import Envelope
 
+from .errors import RestartOrdered
 from .future import LoopFuture, on_event_loop
 from .mailbox import Exit, Mailbox
+from .messages import Fail
 
 __all__ = ["LoopActor", "LoopRef", "handles"]
 
@@ -209,6 +211,10 @@ class LoopActor(pykka.Actor):
             Whether there is more to do: then it runs again before the next message, after the loop has done I/O.
         """
         return None
+
+    @handles(Fail)
+    def __fail_on_order(self, message: Fail) -> None:
+        raise RestartOrdered(message.by)
 
     @property
     def asked(self) -> bool:

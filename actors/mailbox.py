@@ -56,6 +56,8 @@ class Exit(NamedTuple):
     """The message that was being handled; None where it failed in `on_start` or `on_batch_end`."""
     depth: int
     """How many messages were left in the mailbox."""
+    incident: str = ""
+    """What the supervisor calls this failure; empty: it has not looked at it."""
 
 
 class Mailbox:
@@ -113,6 +115,11 @@ class Mailbox:
     def occupied(self) -> bool:
         """Whether an actor lives here now."""
         return self._actor is not None
+
+    @property
+    def tenant_class(self) -> str | None:
+        """The class of the actor that lives here now."""
+        return type(self._actor).__name__ if self._actor is not None else None
 
     def tell(self, message: Any) -> None:
         """Put `message` in from any thread; dropped without a word when the mailbox is closed."""

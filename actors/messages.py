@@ -32,6 +32,7 @@ __all__ = [
     "Committed",
     "Detach",
     "Drain",
+    "Fail",
     "Frame",
     "Joined",
     "LineFailed",
@@ -287,6 +288,12 @@ class Restart(NamedTuple):
     """The back-off of the child in this mailbox is over."""
 
     mailbox: Mailbox
+
+
+class Fail(NamedTuple):
+    """Operator to any actor: fail in your turn, and let your successor go on."""
+
+    by: str
 
 
 class Shutdown(NamedTuple):

@@ -12,6 +12,7 @@ from .directory import RoomDirectory
 from .errors import Refusal
 from .identity import Identity
 from .mailbox import Mailbox
+from .report import Report, unreported
 
 __all__ = ["Admission", "Authenticator", "ConnectionLimits", "ConnectionPorts"]
 
@@ -58,3 +59,5 @@ class ConnectionPorts(msgspec.Struct, frozen=True, kw_only=True):
     limits: ConnectionLimits
     anonymous: Identity | None
     """Who a client without a token is; None: it is turned away."""
+    report: Report = unreported
+    """Is told of repairs."""

@@ -42,6 +42,7 @@ from .messages import (
 from .pressure import Pressure
 from .questions import RoomFacts, answer
 from .receipts import Receipts
+from .report import Report, unreported
 from .restoring import restore
 
 __all__ = ["Directory", "Room", "RoomLimits", "RoomPorts"]
@@ -89,6 +90,8 @@ class RoomPorts(msgspec.Struct, frozen=True):
     directory: Directory
     limits: RoomLimits
     pressure: Pressure
+    report: Report = unreported
+    """Is told of repairs."""
 
 
 class Room(LoopActor):
@@ -152,7 +155,11 @@ class Room(LoopActor):
 
     def on_restart(self, failure: Exit) -> None:
         """Answer who waits for the message on which the room failed."""
-        log.info("room_repaired", room=self._name, epoch=self._epoch, top=self._top, subscribers=len(self._audience))
+        facts = {"epoch": self._epoch, "top": self._top, "subscribers": len(self._audience)}
+        log.info("room_repaired", room=self._name, **facts, incident=failure.incident)
+        self._ports.report(
+            "repaired", incident=failure.incident, actor=self.mailbox.name, **facts, noticed=_noticed(failure.message)
+        )
         answer = _ANSWER_FAILED.get(type(failure.message))
         if answer is not None:
             answer(self, failure.message)
@@ -452,6 +459,12 @@ class Room(LoopActor):
 
     def _now_ms(self) -> int:
         return int(self._ports.clock.time() * 1000)
+
+
+def _noticed(message: Any) -> str:
+    """Say what others notice of a room's failure on `message`, for operators."""
+    waits = isinstance(message, Append | Subscribe | Acknowledge | Query)
+    return "who sent the message that it failed on is answered; its subscribers nothing" if waits else "nothing"
 
 
 def _broken_off(message: str) -> Refusal:

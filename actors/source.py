@@ -10,10 +10,11 @@ from .clock import Clock
 from .directory import RoomDirectory
 from .errors import ErrorCode, Refusal
 from .events import Draft, draft
-from .identity import is_room_name
+from .identity import SUPERVISOR_ROOM, is_room_name
 from .loop import LoopActor, handles
 from .mailbox import Exit, Mailbox
 from .messages import Append, Publish, Published, Receipt, Refused
+from .report import Report, unreported
 
 __all__ = ["Answers", "NotificationSource"]
 
@@ -54,11 +55,15 @@ class NotificationSource(LoopActor):
     Args:
         directory: Finds the rooms.
         clock: Stamps the events.
+        report: Is told of repairs.
         mailbox: Where it lives.
     """
 
-    def __init__(self, directory: RoomDirectory, clock: Clock, *, mailbox: Mailbox) -> None:
+    def __init__(
+        self, directory: RoomDirectory, clock: Clock, report: Report = unreported, *, mailbox: Mailbox
+    ) -> None:
         super().__init__(mailbox=mailbox)
+        self._report = report
         self._directory = directory
         self._clock = clock
         self._prefix = secrets.token_hex(5)
@@ -67,6 +72,13 @@ class NotificationSource(LoopActor):
     def on_restart(self, failure: Exit) -> None:
         """Answer who waits for the message on which the source failed."""
         message = failure.message
+        waits = isinstance(message, Publish) and message.reply_to is not None
+        self._report(
+            "repaired",
+            incident=failure.incident,
+            actor=self.mailbox.name,
+            noticed="the publisher was told to publish again" if waits else "nothing",
+        )
         if isinstance(message, Publish) and message.reply_to is not None:
             refusal = Refusal(
                 ErrorCode.INTERNAL,
@@ -114,6 +126,8 @@ class NotificationSource(LoopActor):
                     ErrorCode.INVALID_EVENT,
                     f"room {room[:80]!r} is no room name: use 'session:ID', 'user:ID', 'broadcast' or 'word:ID'",
                 )
+            if room == SUPERVISOR_ROOM:
+                raise Refusal(ErrorCode.FORBIDDEN, f"{room} is the router's own record; nobody else may publish to it")
         return draft(
             message.kind,
             message.data,

@@ -24,7 +24,17 @@ class Streams:
         state: The connection's state.
     """
 
-    __slots__ = ("_behind", "_codec", "_outbox", "_repaired", "_repairing", "_state", "_subscriptions", "_wire")
+    __slots__ = (
+        "_behind",
+        "_codec",
+        "_outbox",
+        "_repaired",
+        "_repairing",
+        "_state",
+        "_subscriptions",
+        "_wire",
+        "replayed",
+    )
 
     def __init__(self, state: ConnectionState) -> None:
         self._state = state
@@ -37,6 +47,8 @@ class Streams:
         self._repairing: dict[str, int] | None = None
         """After a failure: the rooms that have not attached this connection again, and from which offset."""
         self._repaired: dict[str, dict[str, int]] = {}
+        self.replayed = 0
+        """Events that the repair brought."""
 
     def begin(self, joined: Joined) -> None:
         """Deliver the first old events of a room that was joined."""
@@ -82,6 +94,7 @@ class Streams:
         if self._repairing is None or room not in self._repairing:
             return False
         self._repaired[room] = {"from": self._repairing.pop(room), "to": subscription.cursor}
+        self.replayed += len(message.page) if message.page is not None else 0
         return True
 
     def catch_up(self, room: str) -> None:

@@ -1,4 +1,4 @@
-"""Supervisors: what failed in, a new actor in the same mailbox out, or a child given up; one log line for each step.
+"""Supervisors: what failed in, a new actor in the same mailbox out, or a child given up; each step is logged and told.
 
 root ── connections ── a Connection for each socket
     ├── rooms ──────── a Room for each room in use
@@ -9,6 +9,8 @@ root ── connections ── a Connection for each socket
 from __future__ import annotations
 
 import hashlib
+import itertools
+import secrets
 import traceback
 from collections import deque
 
@@ -16,14 +18,18 @@ import structlog
 
 from .child import ChildSpec
 from .clock import Clock
-from .errors import Escalation
+from .errors import Escalation, RestartOrdered
 from .loop import LoopActor, handles
 from .mailbox import Exit, Mailbox
 from .messages import ChildExited, Restart, Shutdown, StartChild
+from .report import Report, unreported
 
 __all__ = ["Child", "Supervisor", "SupervisorStart"]
 
 log = structlog.get_logger("postroom.supervisor")
+
+_process = secrets.token_hex(3)
+_incident_numbers = itertools.count(1)
 
 
 class Child:
@@ -49,14 +55,18 @@ class Supervisor(LoopActor):
         name: For logs.
         children: Filled with the children by their mailboxes; given to the successor of a supervisor that failed.
         clock: For the intensity's window and the back-off.
+        report: Is told of every failure and of what became of it.
         mailbox: Where it lives.
     """
 
-    def __init__(self, name: str, children: dict[Mailbox, Child], clock: Clock, *, mailbox: Mailbox) -> None:
+    def __init__(
+        self, name: str, children: dict[Mailbox, Child], clock: Clock, report: Report = unreported, *, mailbox: Mailbox
+    ) -> None:
         super().__init__(mailbox=mailbox)
         self._name = name
         self._children = children
         self._clock = clock
+        self._report = report
         self._stopping = False
 
     def on_restart(self, failure: Exit) -> None:
@@ -69,7 +79,7 @@ class Supervisor(LoopActor):
                 continue
             if child.ended is not None and not _wanted(child.spec, child.ended):
                 if child.ended.cause is not None:
-                    self._log_failure(child, child.ended)
+                    self._note_failure(child, child.ended)
                 self._drop(child, child.ended)
             else:
                 child.recent = None
@@ -103,15 +113,17 @@ class Supervisor(LoopActor):
             return
         how = message.exit
         if how.cause is not None:
-            self._log_failure(child, how)
+            how = self._note_failure(child, how)
         if child.mailbox.occupied:
             return  # the supervisor before this one failed, and on_restart() has brought the child back already
         if self._stopping or not _wanted(child.spec, how):
             self._drop(child, how)
+        elif isinstance(how.cause, RestartOrdered):
+            self._restart_on_order(child, how.cause.by, how.incident)
         elif self._too_often(child):
             self._give_up(child, how)
         else:
-            self._restart_later(child)
+            self._restart_later(child, how.incident)
 
     @handles(Restart)
     def _restart(self, message: Restart) -> None:
@@ -146,21 +158,17 @@ class Supervisor(LoopActor):
             recent.popleft()
         return len(recent) >= child.spec.intensity
 
-    def _restart_later(self, child: Child) -> None:
+    def _restart_on_order(self, child: Child, by: str, incident: str) -> None:
+        child.restarts += 1
+        self._note_restart(child, incident, 0.0, by)
+        self._start(child)
+
+    def _restart_later(self, child: Child, incident: str) -> None:
         assert child.recent is not None
         wait_s = child.spec.backoff.wait_s(len(child.recent))
         child.recent.append(self._clock.monotonic())
         child.restarts += 1
-        log.warning(
-            "actor_restarted",
-            supervisor=self._name,
-            actor=child.spec.name,
-            restart=len(child.recent),
-            of=child.spec.intensity,
-            within_s=child.spec.within_s,
-            restarts_in_all=child.restarts,
-            backoff_ms=round(wait_s * 1000, 1),
-        )
+        self._note_restart(child, incident, wait_s, None)
         if wait_s == 0.0:
             self._start(child)
         else:
@@ -169,14 +177,17 @@ class Supervisor(LoopActor):
 
     def _give_up(self, child: Child, how: Exit) -> None:
         spec = child.spec
-        log.error(
-            "actor_given_up",
-            supervisor=self._name,
-            actor=spec.name,
-            restarts=spec.intensity,
-            within_s=spec.within_s,
-            escalates=spec.on_give_up is None,
-        )
+        facts = {
+            "supervisor": self._name,
+            "actor": spec.name,
+            "restarts": spec.intensity,
+            "within_s": spec.within_s,
+            "escalates": spec.on_give_up is None,
+            "incident": how.incident,
+        }
+        log.error("actor_given_up", **facts)
+        noticed = spec.given_up_notice or ("its supervisor fails in its place" if spec.on_give_up is None else None)
+        self._report("given_up", **facts, noticed=noticed)
         if spec.on_give_up is None:
             # It stays among the children: whoever follows this supervisor starts it again.
             raise Escalation(spec.name, spec.intensity, spec.within_s)
@@ -190,20 +201,44 @@ class Supervisor(LoopActor):
         if self._stopping and not self._children:
             self.stop()
 
-    def _log_failure(self, child: Child, how: Exit) -> None:
-        text = "".join(traceback.format_exception(how.cause))
-        log.error(
-            "actor_failed",
-            supervisor=self._name,
-            actor=child.spec.name,
-            actor_class=how.actor_class,
-            message_type=type(how.message).__name__ if how.message is not None else None,
-            exception_type=type(how.cause).__name__,
-            error=str(how.cause),
-            traceback=text,
-            traceback_hash=hashlib.blake2s(_places(how.cause).encode(), digest_size=6).hexdigest(),
-            mailbox_depth=how.depth,
-        )
+    def _note_failure(self, child: Child, how: Exit) -> Exit:
+        """Say that a child failed; return how, under the name by which all that follows from it is found."""
+        how = how._replace(incident=f"{_process}-{next(_incident_numbers)}")
+        if child.mailbox.last_exit is not None:
+            child.mailbox.last_exit = how  # for the successor
+        if isinstance(how.cause, RestartOrdered):
+            return how
+        facts = {
+            "supervisor": self._name,
+            "actor": child.spec.name,
+            "actor_class": how.actor_class,
+            "message_type": type(how.message).__name__ if how.message is not None else None,
+            "exception_type": type(how.cause).__name__,
+            "error": str(how.cause),
+            "traceback": "".join(traceback.format_exception(how.cause)),
+            "traceback_hash": hashlib.blake2s(_places(how.cause).encode(), digest_size=6).hexdigest(),
+            "mailbox_depth": how.depth,
+            "incident": how.incident,
+        }
+        log.error("actor_failed", **facts)
+        self._report("failed", **facts)
+        return how
+
+    def _note_restart(self, child: Child, incident: str, wait_s: float, by: str | None) -> None:
+        facts: dict[str, object] = {
+            "supervisor": self._name,
+            "actor": child.spec.name,
+            "restart": len(child.recent or ()),
+            "of": child.spec.intensity,
+            "within_s": child.spec.within_s,
+            "restarts_in_all": child.restarts,
+            "backoff_ms": round(wait_s * 1000, 1),
+            "incident": incident,
+        }
+        if by is not None:
+            facts["by"] = by
+        log.warning("actor_restarted", **facts)
+        self._report("restarted", **facts)
 
 
 class SupervisorStart:
@@ -212,11 +247,14 @@ class SupervisorStart:
     Args:
         name: The supervisor's name.
         clock: Its clock.
+        report: Is told what it does.
     """
 
-    def __init__(self, name: str, clock: Clock) -> None:
-        self._name = name
+    def __init__(self, name: str, clock: Clock, report: Report = unreported) -> None:
+        self.name = name
+        """The supervisor's name."""
         self._clock = clock
+        self._report = report
         self.children: dict[Mailbox, Child] = {}
         """Its children, over all its lives."""
 
@@ -226,7 +264,7 @@ class SupervisorStart:
         mailbox.tell(Shutdown())
 
     def __call__(self, mailbox: Mailbox) -> None:
-        Supervisor.start(self._name, self.children, self._clock, mailbox=mailbox)
+        Supervisor.start(self.name, self.children, self._clock, self._report, mailbox=mailbox)
 
 
 def _wanted(spec: ChildSpec, how: Exit) -> bool:

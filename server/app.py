@@ -7,6 +7,7 @@ import contextlib
 import errno
 import gc
 import inspect
+import secrets
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from actors.child import ChildSpec
 from actors.clock import Clock
 from actors.directory import RoomDirectory
 from actors.errors import PostroomError
-from actors.identity import ANONYMOUS
+from actors.identity import ANONYMOUS, SUPERVISOR_ROOM
 from actors.ledger import Ledger
 from actors.log import EventLog, MemoryLog
 from actors.loop import LoopActor
@@ -29,7 +30,9 @@ from actors.pressure import Pressure
 from actors.room import RoomLimits
 from actors.source import NotificationSource
 from actors.supervisor import SupervisorStart
+from actors.supervisor_journal import SUPERVISOR_LIMITS, SupervisorJournal
 
+from . import __version__
 from .auth import Authenticator
 from .clock import SystemClock
 from .descriptors import share
@@ -37,13 +40,16 @@ from .http.access import Access
 from .http.api import Api
 from .http.probes import Probes, Readiness
 from .http.publishing import Publishing
+from .http.supervisor import SupervisorCalls
 from .journals.faults import JournalError
 from .journals.sqlite import SqliteLog
 from .lag import LagWatch
 from .listener import Listener
+from .logs import redact
 from .origins import OriginPolicy
 from .registry import Registry
 from .settings import MEMORY, Settings
+from .supervisor_record import SupervisorRecord
 
 __all__ = ["Addresses", "Plugin", "Router", "StartError", "run"]
 
@@ -53,6 +59,8 @@ _PATIENCE_S = 5.0
 """How long a plug-in may take before the log says that it is waited for."""
 _SHUTDOWN_S = 5.0
 """How long the actors may take to stop: they only finish what is in their mailboxes."""
+_RECORD_S = 1.0
+"""How long the log may take to keep the last entry of the supervisor journal."""
 _GC_THRESHOLDS = (50_000, 20, 50)
 
 
@@ -100,8 +108,10 @@ class Router:
         # The tree of supervisors.
         self.clock: Clock = SystemClock(loop)
         self._lag = LagWatch(self.clock)
+        self.report = SupervisorJournal(self.clock, secrets.token_hex(4), lambda fields: redact(None, "", dict(fields)))
+        """Where failures and repairs, and what operators order, is told: `report("ordered", ..)`."""
         self._root = Mailbox(name="root")
-        self._root_start = SupervisorStart("root", self.clock)
+        self._root_start = SupervisorStart("root", self.clock, self.report)
         self._root.monitor = self._root_ended
         self._root_start(self._root)
 
@@ -120,14 +130,23 @@ class Router:
         )
         pressure = Pressure()
         self.directory = RoomDirectory(
-            supervisor=rooms, log=self.log, ledger=self.ledger, clock=self.clock, limits=limits, pressure=pressure
+            supervisor=rooms,
+            log=self.log,
+            ledger=self.ledger,
+            clock=self.clock,
+            limits=limits,
+            pressure=pressure,
+            report=self.report,
+            apart={SUPERVISOR_ROOM: SUPERVISOR_LIMITS},
         )
         self.source = Mailbox(name="source")
         """Where services in this process hand in events: `tell(Publish(...))`, or `ask` and await the receipts."""
         self._start_child(
-            "source", self.source, lambda box: NotificationSource.start(self.directory, self.clock, mailbox=box)
+            "source",
+            self.source,
+            lambda box: NotificationSource.start(self.directory, self.clock, self.report, mailbox=box),
         )
-
+        self.report.open(lambda: self.directory.room(SUPERVISOR_ROOM))
         self.directory.open_watched()
 
         # The outside.
@@ -147,6 +166,7 @@ class Router:
             clock=self.clock,
             limits=_connection_limits(settings),
             anonymous=anonymous,
+            report=self.report,
         )
         api_ports: list[int] = []
         origins = OriginPolicy(settings, lambda: api_ports[0])
@@ -154,6 +174,7 @@ class Router:
         calls = [
             *Publishing(self.source, settings.message_bytes, pressure).calls(),
             *Probes(self._readiness).calls(),
+            *SupervisorCalls(self._root, self._root_start, SupervisorRecord(self.directory), self.report).calls(),
         ]
         access = Access(self._authenticator, anonymous, origins)
         self._api = Api(calls, access, most_connections=shares.requests)
@@ -174,6 +195,7 @@ class Router:
         self._started = True
         self._lag.start()
         log.info("router_started", ws=self.addresses.ws_url, api=self.addresses.api_url, dev=settings.dev)
+        self.report("started", ws=self.addresses.ws_url, api=self.addresses.api_url, version=__version__)
         return self.addresses
 
     async def stop(self) -> None:
@@ -184,11 +206,21 @@ class Router:
         await self._listener.drain()
         await self._api.stop()
         self._authenticator.close()
+        if self._started:
+            await self._close_record()
         await self._stop_actors()
         if len(self.ledger):
             log.error("subscriptions_left", count=len(self.ledger))
         if self._started:
             log.info("router_stopped")
+
+    async def _close_record(self) -> None:
+        """Let the supervisor journal say that this was an orderly stop, while there is a log that can keep it."""
+        self.report("stopped")
+        kept = asyncio.Event()
+        self.report.when_kept(kept.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(kept.wait(), _RECORD_S)
 
     async def _stop_actors(self) -> None:
         """Stop the actors, and then what they work with."""
@@ -250,7 +282,9 @@ class Router:
     def _start_supervisor(self, name: str) -> Mailbox:
         mailbox = Mailbox(name=name)
         self._root.tell(
-            StartChild(ChildSpec(name, SupervisorStart(name, self.clock), stop=SupervisorStart.stop), mailbox)
+            StartChild(
+                ChildSpec(name, SupervisorStart(name, self.clock, self.report), stop=SupervisorStart.stop), mailbox
+            )
         )
         return mailbox
 

@@ -159,6 +159,7 @@ class Listener:
             partial(self._start_actor, state),
             restart="transient",
             on_give_up=partial(self._give_up, state),
+            given_up_notice="its client is closed with 1011 and may come back with its positions, which are good",
         )
         self._supervisor.tell(StartChild(spec, state.mailbox))
         try:
@@ -219,6 +220,7 @@ class Listener:
         self._server.close(close_connections=False)
         states = self._registry.states
         log.info("draining", connections=len(states))
+        self._ports.report("draining", connections=len(states))
         if states:
             self._all_closed = asyncio.get_running_loop().create_future()
             spread_ms = min(_DRAIN_SPREAD_MS, 2 * len(states))

@@ -32,6 +32,7 @@ async def test_a_failure_is_one_log_line_that_says_what_where_and_on_which_messa
     (line,) = [line for line in logged if line["event"] == "actor_failed"]
     assert line.pop("traceback").endswith("Boom: it broke\n")
     assert len(line.pop("traceback_hash")) == 12
+    assert line.pop("incident")
     assert line == {
         "event": "actor_failed",
         "log_level": "error",
@@ -67,7 +68,9 @@ async def test_a_restart_is_one_log_line_with_its_number_and_wait(family: Family
         "of": 3,
         "within_s": 5.0,
     }
-    assert [line for line in logged if line["event"] == "actor_restarted"] == [
+    lines = [line for line in logged if line["event"] == "actor_restarted"]
+    assert len({line.pop("incident") for line in lines}) == 3
+    assert lines == [
         {**common, "restart": 1, "restarts_in_all": 1, "backoff_ms": 0.0},
         {**common, "restart": 2, "restarts_in_all": 2, "backoff_ms": 50.0},
         {**common, "restart": 1, "restarts_in_all": 3, "backoff_ms": 0.0},
@@ -80,6 +83,7 @@ async def test_giving_up_is_one_log_line(family: Family, logged: list[dict[str, 
     worker = await family.worker("w", intensity=1, backoff=NO_WAIT, on_give_up=on_give_up)
     await family.fail(worker, 2)
     (line,) = [line for line in logged if line["event"] == "actor_given_up"]
+    assert line.pop("incident") == logged[-2]["incident"]
     assert line == {
         "event": "actor_given_up",
         "log_level": "error",

@@ -61,12 +61,12 @@ async def events_after(kept: Keeper, *ids: str) -> list[int]:
 async def test_a_journal_that_fails_at_a_message_goes_on_where_it_was(
     path: Path, name: str, after: bool, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
-    handlers = {message: method.__name__ for message, method in Journal._handlers.items()}
+    handlers = dict(Journal._handlers)
     async with keeper(path) as kept:
         await kept.record()
         failures = once(monkeypatch, Journal, name, after=after)
         monkeypatch.setattr(
-            Journal, "_handlers", {message: getattr(Journal, each) for message, each in handlers.items()}
+            Journal, "_handlers", {message: getattr(Journal, each.__name__, each) for message, each in handlers.items()}
         )
         assert await events_after(kept, "a", "b", "c", "d") == [1, 2, 3, 4]
         assert len(failures) == 1
