@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Mapping
 
 from .failure import CommandFailed
 
-__all__ = ["TIMEOUT_S", "NoAnswer", "call_api", "no_router", "token_advice"]
+__all__ = ["NO_TOKEN", "TIMEOUT_S", "NoAnswer", "ask_operator_api", "call_api", "no_router", "token_advice"]
 
 TIMEOUT_S = 10.0
+NO_TOKEN = ("unauthenticated", "token_expired")
+"""Codes of a token that is missing or does not count."""
 
 
 class NoAnswer(CommandFailed):
@@ -18,7 +21,13 @@ class NoAnswer(CommandFailed):
 
 
 def call_api(
-    method: str, url: str, path: str, *, body: object = None, token: str | None = None
+    method: str,
+    url: str,
+    path: str,
+    *,
+    query: Mapping[str, str] | None = None,
+    body: object = None,
+    token: str | None = None,
 ) -> tuple[int, dict[str, object]]:
     """Send one request and return status and JSON object. Blocks.
 
@@ -30,7 +39,7 @@ def call_api(
     import aiohttp  # here, as it takes longer to import than all the rest
 
     try:
-        status, text = asyncio.run(_request(method, url, path, body, token))
+        status, text = asyncio.run(_request(method, url, path, query or {}, body, token))
     except aiohttp.ClientConnectorError as error:
         number = error.os_error.errno
         raise CommandFailed(no_router(url, os.strerror(number) if number else str(error.os_error))) from error
@@ -43,6 +52,28 @@ def call_api(
     if not isinstance(answer, dict):
         raise CommandFailed(_no_api(url, f"HTTP {status} without a JSON object"))
     return status, answer
+
+
+def ask_operator_api(
+    method: str, url: str, path: str, token: str | None, *, query: Mapping[str, str] | None = None
+) -> dict[str, object]:
+    """Call what is for operators and return the answer of a call that went well. Blocks.
+
+    Raises:
+        CommandFailed: It did not; says why and what helps.
+    """
+    try:
+        status, answer = call_api(method, url, path, query=query, token=token)
+    except TimeoutError:
+        raise CommandFailed(f"the router at {url} does not answer: it hangs or is overloaded; see its logs") from None
+    except NoAnswer as error:
+        raise CommandFailed(str(error)) from None
+    if status == 200:
+        return answer
+    code = str(answer.get("code", f"HTTP {status}"))
+    message = str(answer.get("detail") or answer.get("title") or "no reason given")
+    advice = token_advice(message, "admin") if code in (*NO_TOKEN, "forbidden") else ""
+    raise CommandFailed(f"{message} [{code}]{advice and f' ({advice})'}")
 
 
 def no_router(url: str, reason: str) -> str:
@@ -69,7 +100,9 @@ def _no_api(url: str, reason: str) -> str:
     )
 
 
-async def _request(method: str, url: str, path: str, body: object, token: str | None) -> tuple[int, str]:
+async def _request(
+    method: str, url: str, path: str, query: Mapping[str, str], body: object, token: str | None
+) -> tuple[int, str]:
     import aiohttp
     from yarl import URL
 
@@ -77,6 +110,8 @@ async def _request(method: str, url: str, path: str, body: object, token: str | 
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with (
         aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-        session.request(method, URL(url).joinpath(path), json=body, allow_redirects=False) as response,
+        session.request(
+            method, URL(url).joinpath(path).with_query(query), json=body, allow_redirects=False
+        ) as response,
     ):
         return response.status, await response.text(errors="replace")

@@ -13,6 +13,7 @@ from .listen import listen
 from .publish import publish
 from .serve import demo, serve
 from .status import status
+from .supervisor import supervisor
 from .token import token
 
 __all__ = ["app"]
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (serve, demo, token, publish, listen, status):
+for _command in (serve, demo, token, publish, listen, status, supervisor):
     app.command()(_command)
 app.command(name="check-config")(check_config)
 

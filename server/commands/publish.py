@@ -12,7 +12,7 @@ import typer
 
 from server.printable import printable
 
-from .api import NoAnswer, call_api, token_advice
+from .api import NO_TOKEN, NoAnswer, call_api, token_advice
 from .failure import CommandFailed
 from .parameters import ApiUrl, Token
 
@@ -35,7 +35,6 @@ _ADVICE = {
 }
 
 
-_NO_TOKEN = ("unauthenticated", "token_expired")
 _SHOWN = 200
 """Characters of wrong data that its message repeats."""
 
@@ -165,5 +164,5 @@ def _receipt(event_id: str, status: int, answer: Mapping[str, object]) -> Mappin
         code = str(answer.get("code", f"HTTP {status}"))
         message = str(answer.get("detail") or answer.get("title") or "no reason given")
     outcome = "whether the event was published is not known" if code == "internal" else "the event was not published"
-    advice = token_advice(message, "service") if code in _NO_TOKEN else _ADVICE.get(code, "").format(event_id=event_id)
+    advice = token_advice(message, "service") if code in NO_TOKEN else _ADVICE.get(code, "").format(event_id=event_id)
     raise CommandFailed(f"{outcome}: {message} [{code}]{advice and f' ({advice})'}")
