@@ -84,7 +84,7 @@ class SupervisorJournal:
         try:
             made = draft(KINDS + kind, data, event_id=event_id, time_ms=int(self._clock.time() * 1000))
         except Refusal as refusal:
-            log.error("supervisor_entry_lost", kind=kind, reason=refusal.message)
+            _lost(kind, refusal)
             return
         if len(self._waiting) >= _MOST_WAITING:
             self._waiting.popleft()
@@ -106,7 +106,7 @@ class SupervisorJournal:
                     self._timer_set = True
                     self._clock.call_later(_AGAIN_S, self._try_again)
             else:
-                log.error("supervisor_entry_lost", kind=made.kind, reason=message.refusal.message)
+                _lost(made.kind.removeprefix(KINDS), message.refusal)
         elif self._dropped and not self._waiting:
             dropped, self._dropped = self._dropped, 0
             self("dropped", entries=dropped)
@@ -133,6 +133,10 @@ class SupervisorJournal:
             number, made = self._waiting.popleft()
             self._handed[number] = made
             self._room().tell(Append(made, named=True, reply_to=self, tag=number))
+
+
+def _lost(kind: str, refusal: Refusal) -> None:
+    log.error("supervisor_entry_lost", kind=kind, reason=refusal.message)
 
 
 def _cut(value: Any) -> Any:

@@ -124,20 +124,76 @@ class LogEvent(NamedTuple):
     fields: frozenset[str]
 
 
+def functions() -> Iterator[ast.AST]:
+    """Go through every function of the source, those within others by themselves."""
+    for path in (*REPOSITORY.glob("actors/**/*.py"), *REPOSITORY.glob("server/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield node
+
+
+def fields_of(call: ast.Call, function: ast.AST) -> frozenset[str]:
+    """Return the keywords of a call; those of a `**facts` are read off the dict that the function makes of them."""
+    fields: set[str] = set()
+    for keyword in call.keywords:
+        if keyword.arg is not None:
+            fields.add(keyword.arg)
+            continue
+        assert isinstance(keyword.value, ast.Name), ast.unparse(call)
+        for node in ast.walk(function):
+            match node:
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(keys=keys))
+                    | ast.AnnAssign(target=ast.Name(id=name), value=ast.Dict(keys=keys))
+                ) if name == keyword.value.id:
+                    fields |= {key.value for key in keys if isinstance(key, ast.Constant)}
+                case ast.Assign(
+                    targets=[ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key)))]
+                ) if name == keyword.value.id:
+                    fields.add(key)
+    return frozenset(fields)
+
+
 def log_events() -> dict[str, LogEvent]:
     """Return what the source logs: every `log.level("event", field=...)` in it."""
     found: dict[str, LogEvent] = {}
-    for path in (*REPOSITORY.glob("actors/**/*.py"), *REPOSITORY.glob("server/**/*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for function in functions():
+        for node in ast.walk(function):
             match node:
                 case ast.Call(
                     func=ast.Attribute(value=ast.Name(id="log" | "_log"), attr=level),
                     args=[ast.Constant(value=str(event)), *_],
                 ):
-                    fields = frozenset(keyword.arg for keyword in node.keywords if keyword.arg is not None)
-                    assert event not in found, f"{event} is logged in two places"
-                    found[event] = LogEvent("error" if level == "exception" else level, fields)
+                    logged = LogEvent("error" if level == "exception" else level, fields_of(node, function))
+                    assert found.get(event, logged) == logged, f"{event} is logged in two ways"
+                    found[event] = logged
     return found
+
+
+def supervisor_entries() -> dict[str, frozenset[str]]:
+    """Return what the source reports: every `report("kind", field=...)` in it, with the fields of all of them."""
+    found: dict[str, frozenset[str]] = {}
+    for function in functions():
+        for node in ast.walk(function):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="report") | ast.Attribute(attr="report" | "_report"),
+                    args=[ast.Constant(value=str(kind))],
+                ):
+                    found[kind] = found.get(kind, frozenset()) | fields_of(node, function)
+    found["dropped"] = frozenset({"entries"})  # which the journal reports to itself
+    return found
+
+
+def test_every_entry_of_the_supervisor_journal_is_in_the_reference_with_its_fields() -> None:
+    """The table has exactly the kinds that the source reports."""
+    table = rows(REFERENCE / "supervisor-journal.md")
+    described = {
+        kind.removeprefix("supervisor."): frozenset(re.findall(r"`(\w+)`", row[1]))
+        for kind, row in table.items()
+        if kind.startswith("supervisor.")
+    }
+    assert described == supervisor_entries()
 
 
 def test_every_log_event_is_in_the_reference_with_level_and_fields() -> None:

@@ -21,7 +21,7 @@ __all__ = ["supervisor"]
 
 
 def supervisor(
-    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C.")] = False,
+    follow_on: Annotated[bool, typer.Option("--follow", help="Go on with what happens, until Ctrl-C.")] = False,
     actor: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only what happened to this actor or supervisor.")
     ] = None,

@@ -18,7 +18,7 @@ from server.supervisor_record import Entries, SupervisorRecord
 
 from .calls import Asked, Call
 
-__all__ = ["SupervisorCalls"]
+__all__ = ["JournalQuery", "Ordered", "SupervisorCalls", "Tree", "TreeQuery"]
 
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 _Offset = Annotated[int, msgspec.Meta(ge=0)]

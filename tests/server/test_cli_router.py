@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -83,9 +84,9 @@ def running(*args: str, environ: Mapping[str, str] | None = None) -> Iterator[Ru
 
 
 @contextlib.contextmanager
-def listening(router: Running, *args: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
-    """`postroom listen`, once it is connected."""
-    process = command("listen", *args, environ={**router.environ, **environ})
+def listening(router: Running, *args: str, by: str = "listen", **environ: str) -> Iterator[subprocess.Popen[str]]:
+    """`postroom listen`, or another command that follows a room, once it is connected."""
+    process = command(by, *args, environ={**router.environ, **environ})
     try:
         assert process.stderr is not None
         for line in process.stderr:
@@ -164,6 +165,23 @@ def test_a_token_that_a_router_refuses_is_explained_by_listen() -> None:
         code, _, err = finished("listen", "session:1", environ={**router.environ, "POSTROOM_TOKEN": user})
         assert code == 1
         assert "--room PATTERN" in err
+
+
+def test_a_repair_is_followed_as_it_happens() -> None:
+    """`postroom supervisor` prints what was; with `--follow`, what comes, of one incident under one name."""
+    with running("serve", "--dev") as router:
+        with listening(router, "--follow", by="supervisor") as followed:
+            assert " #1 started" in next_line(followed)
+            order = urllib.request.Request(f"{router.api_url}/v1/actors/source/restart", method="POST")
+            with urllib.request.urlopen(order, timeout=20) as answer:
+                assert json.load(answer) == {"actor": "source", "ordered": True}
+            ordered, restarted, repaired = (next_line(followed) for _ in range(3))
+        assert "ordered source  restart by anonymous" in ordered
+        assert "restarted source  at once, ordered by anonymous" in restarted
+        assert "repaired source  noticed: nothing" in repaired
+        assert restarted.rsplit("[", 1)[1] == repaired.rsplit("[", 1)[1]
+        code, out, _ = finished("supervisor", "--actor", "source", "--limit", "1", "--json", environ=router.environ)
+        assert (code, json.loads(out)["kind"]) == (0, "supervisor.repaired")
 
 
 def test_the_demo_has_something_to_listen_to() -> None:
