@@ -27,7 +27,7 @@ KINDS = "supervisor."
 """What the kinds of its events begin with."""
 
 SUPERVISOR_LIMITS = RoomLimits(
-    history_events=2000,
+    history_events=5000,
     history_s=30 * 24 * 3600.0,
     idle_s=float("inf"),  # it never retires: what nobody has open may be dropped for want of space
     escalate_after_s=0.0,
@@ -35,6 +35,8 @@ SUPERVISOR_LIMITS = RoomLimits(
 """What its room holds: as much as an operator may want to look back upon."""
 
 _MOST_WAITING = 5000
+_MOST_HANDED = 500
+"""So many are with the room at once: a flood of failures waits here, where it has a bound."""
 _AGAIN_S = 1.0
 _MOST_TEXT = 8000
 """Characters of one text: of a longer one, a traceback mostly, the end says more than the beginning."""
@@ -107,9 +109,12 @@ class SupervisorJournal:
                     self._clock.call_later(_AGAIN_S, self._try_again)
             else:
                 _lost(made.kind.removeprefix(KINDS), message.refusal)
-        elif self._dropped and not self._waiting:
-            dropped, self._dropped = self._dropped, 0
-            self("dropped", entries=dropped)
+        else:
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                self("dropped", entries=dropped)
+            if not self._timer_set:
+                self._hand_in()
         if not self._handed and not self._waiting:
             done, self._done = self._done, []
             for call in done:
@@ -129,7 +134,7 @@ class SupervisorJournal:
     def _hand_in(self) -> None:
         if self._room is None:
             return
-        while self._waiting:
+        while self._waiting and len(self._handed) < _MOST_HANDED:
             number, made = self._waiting.popleft()
             self._handed[number] = made
             self._room().tell(Append(made, named=True, reply_to=self, tag=number))

@@ -231,6 +231,7 @@ class Listener:
                     await self._all_closed
             except TimeoutError:
                 log.warning("drain_timed_out", connections=len(self._registry))
+                self._ports.report("drain_timed_out", connections=len(self._registry))
         for connection in {*self._server.all_connections, *self._arrivals.unfinished}:
             if connection.protocol.state is not State.CLOSED:
                 connection.transport.abort()

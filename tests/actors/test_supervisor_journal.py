@@ -74,15 +74,25 @@ async def test_what_the_log_refuses_is_handed_in_again_before_what_came_later() 
     assert desk.appends[2].draft == first.draft  # under the same id: what was kept after all is not kept twice
 
 
-async def test_of_too_many_facts_that_wait_the_oldest_are_dropped_and_counted() -> None:
+def test_of_too_many_facts_that_wait_the_oldest_are_dropped_and_counted() -> None:
     desk = Desk()
     for number in range(5003):
         desk.journal("failed", number=number)
     desk.open()
-    assert (len(desk.facts), desk.facts[0]["number"]) == (5000, 3)
+    assert desk.facts[0]["number"] == 3
+    for place in range(5001):
+        desk.keep(desk.appends[place])
+    assert [fact.get("number") for fact in desk.facts[:-1]] == list(range(3, 5003))
+    assert (desk.appends[-1].draft.kind, desk.facts[-1]) == ("supervisor.dropped", {"entries": 3})
+
+
+def test_a_flood_of_facts_waits_for_the_room() -> None:
+    desk = Desk().open()
+    for number in range(2000):
+        desk.journal("failed", number=number)
+    assert len(desk.facts) == 500
     desk.keep(desk.appends[0])
-    assert desk.facts[-1] == {"entries": 3}
-    assert desk.appends[-1].draft.kind == "supervisor.dropped"
+    assert desk.facts[-1]["number"] == 500
 
 
 def test_a_failure_of_the_room_that_keeps_the_record_is_not_put_into_it() -> None:
