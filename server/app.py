@@ -171,8 +171,9 @@ class Router:
         api_ports: list[int] = []
         origins = OriginPolicy(settings, lambda: api_ports[0])
         self._listener = Listener(settings, connections, ports, self.registry, origins, pressure, shares)
+        self._publishing = Publishing(self.source, settings.message_bytes, pressure)
         calls = [
-            *Publishing(self.source, settings.message_bytes, pressure).calls(),
+            *self._publishing.calls(),
             *Probes(self._readiness).calls(),
             *SupervisorCalls(self._root, self._root_start, SupervisorRecord(self.directory), self.report).calls(),
         ]

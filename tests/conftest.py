@@ -42,6 +42,9 @@ async def running_router(plugins: tuple[Callable[[Router], Any], ...] = (), **se
         }
         router = Router(Settings(**{**defaults, **settings}), plugins)
         await router.start()
+        started = asyncio.Event()
+        router.report.when_kept(started.set)  # an event of its own: it is over before those of the test
+        await started.wait()
         try:
             yield router
         finally:

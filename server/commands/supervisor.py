@@ -30,10 +30,10 @@ def supervisor(
     url: ApiUrl = "http://127.0.0.1:8001",
     token: Token = None,
 ) -> None:
-    """Print the supervisor journal: failures, restarts, repairs, and what operators ordered.
+    """Print what failed, and how it was repaired.
 
-    One entry a line, the oldest first. Lines of one incident end with the same name in brackets. Needs a token of role
-    admin, unless the router runs with --dev.
+    This is the supervisor journal, with what operators ordered: one entry a line, the oldest first. Lines of one
+    incident end with the same name in brackets. Needs a token of role admin, unless the router runs with --dev.
 
     \b
     Examples:

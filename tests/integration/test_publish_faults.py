@@ -55,7 +55,7 @@ async def by_http(router: Router) -> AsyncIterator[Say]:
             return answer["results"][0] if status == 200 else answer
 
         yield say
-        assert router._api._under_way == 0
+        assert router._publishing._under_way == 0
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import msgspec
 
 from actors.errors import ErrorCode, Refusal
 from actors.events import Draft, draft
-from server.bodies import BodyReader, PublishBody
+from server.http.bodies import BodyReader, PublishBody
 
 __all__ = ["take"]
 
