@@ -74,7 +74,7 @@ class Connection(LoopActor):
         self._streams = Streams(state)
         self._incident: str | None = None
         """The failure that this actor repairs, until it has."""
-        self._lost = 0
+        self._lost: list[str] = []
         """Commands of the actor before that were answered `internal`."""
 
     # --- life
@@ -117,7 +117,7 @@ class Connection(LoopActor):
     def _say_failed(self, command: commands.Command) -> None:
         """Answer a command on which an actor failed, unless that was after the answer."""
         if command.id is None or command.id != self._state.answered:
-            self._lost += 1
+            self._lost.append(f"{type(command).__name__.lower()} {getattr(command, 'room', '')}".rstrip())
             self._send_error(command.id, FAILED)
 
     def on_failure(self, *_exc_info: object) -> None:
@@ -468,7 +468,7 @@ class Connection(LoopActor):
             rooms=rooms,
             events_replayed=self._streams.replayed,
             commands_lost=self._lost,
-            noticed=f"{noticed}; {self._lost} of its commands answered `internal`" if self._lost else noticed,
+            noticed=f"{noticed}; {len(self._lost)} of its commands answered `internal`" if self._lost else noticed,
         )
 
     # --- the wire

@@ -71,7 +71,7 @@ async def test_a_failed_connection_is_three_entries_of_one_incident(router: Rout
     assert "cannot read it" in failed["traceback"]
     assert (restarted["restart"], restarted["of"], restarted["backoff_ms"]) == (1, 3, 0.0)
     assert repaired["rooms"]["doc:1"] == {"from": 1, "to": 1}
-    assert (repaired["commands_lost"], repaired["user"]) == (1, "anonymous")
+    assert (repaired["commands_lost"], repaired["user"]) == (["state doc:1"], "anonymous")
     assert "`resumed`" in repaired["noticed"]
     assert "1 of its commands answered `internal`" in repaired["noticed"]
 
