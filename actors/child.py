@@ -59,6 +59,8 @@ class ChildSpec:
         on_give_up: Called when the child is given up, so that the failure ends here. None: the failure escalates, and
             the supervisor fails in its turn.
         given_up_notice: What others notice then, for operators.
+        rest_s: After so many seconds a child that was given up is started again, in the same mailbox. 0: never, and its
+            mailbox is closed.
     """
 
     __slots__ = (
@@ -67,6 +69,7 @@ class ChildSpec:
         "intensity",
         "name",
         "on_give_up",
+        "rest_s",
         "restart",
         "start",
         "stop",
@@ -85,6 +88,7 @@ class ChildSpec:
         backoff: Backoff | None = None,
         on_give_up: Callable[[Exit], None] | None = None,
         given_up_notice: str | None = None,
+        rest_s: float = 0.0,
     ) -> None:
         self.name = name
         self.start = start
@@ -95,3 +99,4 @@ class ChildSpec:
         self.backoff = backoff or _BACKOFF
         self.on_give_up = on_give_up
         self.given_up_notice = given_up_notice
+        self.rest_s = rest_s

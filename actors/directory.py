@@ -16,12 +16,25 @@ import structlog
 
 from .child import ChildSpec
 from .clock import Clock
-from .errors import ErrorCode, LogUnavailable, Refusal
+from .errors import CloseCode, ErrorCode, LogUnavailable, Refusal
 from .ledger import Ledger
 from .log import EventLog, RoomRecord
 from .mailbox import Exit, Mailbox
-from .messages import Append, ChildExited, Committed, Detach, Recheck, StartChild, Subscribe, Sweep
+from .messages import (
+    Append,
+    ChildExited,
+    Close,
+    Committed,
+    Detach,
+    Published,
+    Receipt,
+    Recheck,
+    StartChild,
+    Subscribe,
+    Sweep,
+)
 from .pressure import Pressure
+from .quarantine import Quarantine
 from .report import Report, unreported
 from .room import Room, RoomLimits, RoomPorts
 from .subscription import Subscription
@@ -46,6 +59,7 @@ class RoomDirectory:
         clock: For the rooms, and for the sweep.
         limits: How much a room holds.
         pressure: Is told how long events wait.
+        quarantine: Where events go on which a room fails twice.
         report: Is told of repairs.
         apart: Rooms that hold more or less than `limits`.
     """
@@ -59,6 +73,7 @@ class RoomDirectory:
         clock: Clock,
         limits: RoomLimits,
         pressure: Pressure,
+        quarantine: Quarantine,
         report: Report = unreported,
         apart: Mapping[str, RoomLimits] = _NONE,
     ) -> None:
@@ -66,12 +81,21 @@ class RoomDirectory:
         self._log = log
         self._clock = clock
         self._ports = RoomPorts(
-            log=log, ledger=ledger, clock=clock, directory=self, limits=limits, pressure=pressure, report=report
+            log=log,
+            ledger=ledger,
+            clock=clock,
+            directory=self,
+            limits=limits,
+            pressure=pressure,
+            quarantine=quarantine,
+            report=report,
         )
         self._apart = {name: msgspec.structs.replace(self._ports, limits=others) for name, others in apart.items()}
         self._rooms: dict[str, Mailbox] = {}
         self._openings: dict[str, object] = {}
         """What was last asked of the log for a room that is being opened: an answer to what was asked before is old."""
+        self._given_up: set[str] = set()
+        """Rooms that failed too often and have not been opened since."""
         self._sweep_every_s = max(0.05, min(limits.idle_s, limits.history_s) / 2)
         self._sweeping = False
         self._unavailable = 0
@@ -86,7 +110,14 @@ class RoomDirectory:
         mailbox = self._rooms.get(name)
         if mailbox is None:
             mailbox = Mailbox(name=f"room:{name}")
-            spec = ChildSpec(mailbox.name, partial(self._start, name), restart="transient")
+            spec = ChildSpec(
+                mailbox.name,
+                partial(self._start, name),
+                restart="transient",
+                on_give_up=partial(self._give_up, name, mailbox),
+                given_up_notice="its subscribers are closed with 1011, who waits for it is refused; it is opened anew",
+                rest_s=_AGAIN_S,
+            )
             self._supervisor.tell(StartChild(spec, mailbox))
             self._rooms[name] = mailbox  # not before: a room that nobody starts would take mail for ever
             self._sweep_later()
@@ -119,6 +150,13 @@ class RoomDirectory:
         if self._openings.get(name) is not opening:
             return
         wanted = not (mailbox.closed or mailbox.occupied)
+        if name in self._given_up and wanted and isinstance(record, RoomRecord):
+            self._given_up.discard(name)
+            if self._idle(name, mailbox):
+                del self._openings[name]
+                self._log.release(name)
+                self._close(name, mailbox)
+                return
         if wanted and isinstance(record, RoomRecord):
             ports = self._apart.get(name, self._ports)
             Room.start(name, record, ports, mailbox=mailbox)  # where that fails, the log says so by a second call
@@ -139,16 +177,45 @@ class RoomDirectory:
                 _drop(envelope.message, page, refusal)
         mailbox.put_back(kept)
         failed = mailbox.last_exit
-        if failed is not None and not isinstance(failed.message, Append | Committed | Recheck):
+        if failed is not None and not _room_must_answer(failed):
             _drop(failed.message, page, refusal)
             mailbox.last_exit = failed = None
-        # Whether the event that it failed on was taken only the log can tell.
         if page or kept or failed is not None or name in self._log.watched():
             self._clock.call_later(_AGAIN_S, lambda: self._start(name, mailbox))
         else:
-            self._ports.ledger.forget(name)
-            del self._rooms[name]
-            self._end(mailbox)
+            self._close(name, mailbox)
+
+    def _give_up(self, name: str, mailbox: Mailbox, how: Exit) -> None:
+        """Send everybody away from a room that fails too often. It rests, and is opened anew if anybody comes back.
+
+        Everyone who waits has an answer, and what the log has yet to say of events waits for the next opening.
+        """
+        ledger = self._ports.ledger
+        page = ledger.page(name)
+        subscribers = list(page.values())
+        page.clear()
+        for subscription in subscribers:
+            subscription.mailbox.tell(Close(CloseCode.GIVEN_UP, f"{name} fails too often; your positions stay good"))
+        refusal = Refusal(ErrorCode.BUSY, f"{name} fails too often and rests", retry_after_ms=round(_AGAIN_S * 1000))
+        unrepaired, mailbox.last_exit = mailbox.last_exit or how, None
+        broken_off = Refusal(ErrorCode.INTERNAL, f"{name} failed on this; whether it took effect is unknown")
+        _answer(unrepaired.message, name, ledger, broken_off if unrepaired.then == "answer" else refusal)
+        letters = mailbox.take(len(mailbox))
+        for envelope in letters:
+            _answer(envelope.message, name, ledger, refusal)
+        self._given_up.add(name)
+        log.error("room_given_up", room=name, subscribers=len(subscribers), waiting=len(letters), rest_s=_AGAIN_S)
+
+    def _idle(self, name: str, mailbox: Mailbox) -> bool:
+        """Tell whether nobody has anything to do with a room that has no actor now."""
+        return not (len(mailbox) or self._ports.ledger.page(name) or name in self._log.watched())
+
+    def _close(self, name: str, mailbox: Mailbox) -> None:
+        """Take a room that has no actor off the list."""
+        self._given_up.discard(name)
+        self._ports.ledger.forget(name)
+        del self._rooms[name]
+        self._end(mailbox)
 
     def _end(self, mailbox: Mailbox) -> None:
         """Have a room end in good order: it is opened anew when it is used again."""
@@ -175,8 +242,23 @@ class RoomDirectory:
             self._sweep_later()
 
 
+def _room_must_answer(failed: Exit) -> bool:
+    """Tell whether the message on which a room failed waits for the next one: what came of it only the log can tell."""
+    return failed.then != "retry" and isinstance(failed.message, Append | Committed | Recheck)
+
+
 def _drop(message: Any, page: dict[str, Subscription], refusal: Refusal) -> None:
     """Deal with a message to a room that cannot be opened."""
     if isinstance(message, Detach | Subscribe):  # who is refused is not in it, however far an actor had got
         page.pop(message.connection, None)
     refuse(message, refusal)
+
+
+def _answer(message: Any, room: str, ledger: Ledger, refusal: Refusal) -> None:
+    """Answer a message to a room that was given up: with a receipt where the event is safe, else with a refusal."""
+    if isinstance(message, Committed):
+        event, append = message
+        receipt = Receipt(room, ledger.note(room).epoch, event.offset, event.draft.id, duplicate=False)
+        append.reply_to.tell(Published(append.tag, receipt))
+    else:
+        _drop(message, ledger.page(room), refusal)

@@ -155,9 +155,15 @@ class LoopActor(pykka.Actor):
     batch_size: ClassVar[int] = 2048
     """How many messages one turn takes at most before others get theirs."""
 
+    retried: ClassVar[tuple[type, ...]] = ()
+    """Messages that are handled once more, by the successor, after an actor failed on them; a second failure makes the
+    message poison. For those that can be handled twice as if once, or with a `can_retry` that knows better."""
+
     _handlers: ClassVar[dict[type, _Handler]] = {}
 
     actor_inbox: Mailbox
+
+    __suspect: ClassVar[Exit | None] = None  # of the class, as hardly an actor ever has one of its own
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -203,6 +209,13 @@ class LoopActor(pykka.Actor):
 
     def on_restart(self, failure: Exit) -> None:
         """Run after `on_start()` when this actor follows one that failed; `failure` says how and on which message."""
+
+    def can_retry(self, message: Any) -> bool:
+        """Tell whether `message`, on which this actor has failed, can be handled once more: nothing came of it yet.
+
+        Asked for what was told, of a type in `retried`; what was asked has its answer.
+        """
+        return True
 
     def on_batch_end(self) -> bool | None:
         """Run once after each batch of messages, when it was handled without a failure; before `on_stop()` too.
@@ -255,7 +268,7 @@ class LoopActor(pykka.Actor):
                         self._handle_receive(message)
             except BaseException as error:  # any failure is this one actor's: see the class docstring
                 mailbox.put_back(list(letters))
-                self.__fail(error, message)
+                self.__fail(error, message, told=envelope.reply_to is None)
                 return False
             if self.__stopped:
                 mailbox.put_back(list(letters))
@@ -264,6 +277,8 @@ class LoopActor(pykka.Actor):
         return self.__end_batch()
 
     def __end_batch(self) -> bool:
+        if self.__suspect is not None:
+            self.__suspect = None  # type: ignore[misc]  # its message went well; it holds on to the actor before
         try:
             self.__unfinished = bool(self.on_batch_end())
         except BaseException as error:
@@ -280,12 +295,15 @@ class LoopActor(pykka.Actor):
             if failure is not None:
                 repairing = True
                 self.on_restart(failure)
+                if failure.then == "retry":
+                    self.__suspect = failure  # type: ignore[misc]  # from here on it has one of its own
+                    self.actor_inbox.put_back([Envelope(failure.message)])
         except BaseException as error:
             self._handle_failure(type(error), error, error.__traceback__)
             # Where on_restart() was not reached the message that the actor before this one failed on is unanswered yet,
             # and the next one is told of it; where it failed itself it gets no second try.
-            message = failure.message if failure is not None and not repairing else None
-            self.__end(Exit(type(self).__name__, error, message, len(self.actor_inbox)))
+            how = Exit(type(self).__name__, error, None, len(self.actor_inbox))
+            self.__end(how, unrepaired=failure if not repairing else None)
             return False
         return True
 
@@ -335,20 +353,33 @@ class LoopActor(pykka.Actor):
         self._actor_loop_teardown()
         self.__end(Exit(type(self).__name__, None, None, 0))
 
-    def __fail(self, error: BaseException, message: Any) -> None:
+    def __fail(self, error: BaseException, message: Any, *, told: bool = False) -> None:
         self._handle_failure(type(error), error, error.__traceback__)
         try:
             self.on_failure(type(error), error, error.__traceback__)
         except BaseException as second:
             self.__report(second)
-        self.__end(Exit(type(self).__name__, error, message, len(self.actor_inbox)))
+        how = Exit(type(self).__name__, error, message, len(self.actor_inbox))
+        suspect = self.__suspect
+        if suspect is not None and suspect.message is message:
+            how = how._replace(deaths=suspect.deaths + 1)
+        if told and type(message) in self.retried and self.__may_retry(message):
+            how = how._replace(then="retry" if how.deaths == 1 else "quarantine")
+        self.__end(how)
 
-    def __end(self, how: Exit) -> None:
+    def __may_retry(self, message: Any) -> bool:
+        try:
+            return self.can_retry(message)
+        except BaseException as error:
+            self.__report(error)
+            return False
+
+    def __end(self, how: Exit, *, unrepaired: Exit | None = None) -> None:
         mailbox = self.actor_inbox
         if mailbox.monitor is None:
             mailbox.close()
         else:
-            mailbox.last_exit = how if how.cause is not None else None
+            mailbox.last_exit = unrepaired or (how if how.cause is not None else None)
             mailbox.vacate()
             mailbox.monitor(how)
 

@@ -14,7 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pykka import ActorDeadError
 from pykka._envelope import Envelope  # what ActorRef.tell() and ask() hand to an inbox
@@ -58,6 +58,10 @@ class Exit(NamedTuple):
     """How many messages were left in the mailbox."""
     incident: str = ""
     """What the supervisor calls this failure; empty: it has not looked at it."""
+    then: Literal["answer", "retry", "quarantine"] = "answer"
+    """What the successor does with the message: answers whoever waits for it, handles it once more, or puts it away."""
+    deaths: int = 1
+    """How many lives in a row the message has ended."""
 
 
 class Mailbox:

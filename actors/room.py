@@ -6,7 +6,7 @@ Append -> event log -> Committed -> state and history -> at the end of the batch
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 import structlog
@@ -16,7 +16,7 @@ from .alarm import ADMIN_ROOM, Alarm, Due
 from .audience import Audience
 from .batch import Batch
 from .clock import Clock
-from .errors import ErrorCode, Refusal
+from .errors import ErrorCode, PostroomError, Refusal
 from .events import ACKNOWLEDGEMENT, ALERT_ACKNOWLEDGED, ALERT_ESCALATED, Draft, Event, decode_data
 from .history import History
 from .ledger import Ledger
@@ -39,7 +39,9 @@ from .messages import (
     Subscribe,
     Sweep,
 )
+from .poison import of_append
 from .pressure import Pressure
+from .quarantine import Quarantine
 from .questions import RoomFacts, answer
 from .receipts import Receipts
 from .report import Report, unreported
@@ -90,6 +92,7 @@ class RoomPorts(msgspec.Struct, frozen=True):
     directory: Directory
     limits: RoomLimits
     pressure: Pressure
+    quarantine: Quarantine
     report: Report = unreported
     """Is told of repairs."""
 
@@ -103,6 +106,8 @@ class Room(LoopActor):
         ports: What every room works with.
         mailbox: Where it lives.
     """
+
+    retried: ClassVar[tuple[type, ...]] = (Append,)
 
     def __init__(self, name: str, record: RoomRecord, ports: RoomPorts, *, mailbox: Mailbox) -> None:
         super().__init__(mailbox=mailbox)
@@ -130,6 +135,8 @@ class Room(LoopActor):
         """Whether the log may have this room opened at the next start."""
         self._in_flight: dict[int, Draft] = {}
         """What this actor has handed to the log and not heard of yet, by the append's identity."""
+        self._begun: Append | None = None
+        """The last event that the log or its publisher was told of."""
         self._judge_anew = False
         """Whether something that was accepted will not be committed."""
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
@@ -154,15 +161,23 @@ class Room(LoopActor):
         self._write_note()
 
     def on_restart(self, failure: Exit) -> None:
-        """Answer who waits for the message on which the room failed."""
+        """Answer who waits for the message on which the room failed, unless it is tried once more."""
         facts = {"epoch": self._epoch, "top": self._top, "subscribers": len(self._audience)}
         log.info("room_repaired", room=self._name, **facts, incident=failure.incident)
         self._ports.report(
-            "repaired", incident=failure.incident, actor=self.mailbox.name, **facts, noticed=_noticed(failure.message)
+            "repaired", incident=failure.incident, actor=self.mailbox.name, **facts, noticed=_noticed(failure)
         )
-        answer = _ANSWER_FAILED.get(type(failure.message))
-        if answer is not None:
-            answer(self, failure.message)
+        if failure.then == "quarantine":
+            poison = of_append(failure.message, self._name, self._ports.directory, self._ports.clock)
+            self._refuse(failure.message, self._ports.quarantine.add(self.mailbox.name, failure, poison))
+        elif failure.then == "answer":
+            answer = _ANSWER_FAILED.get(type(failure.message))
+            if answer is not None:
+                answer(self, failure.message)
+
+    def can_retry(self, message: Any) -> bool:
+        """Tell whether neither the log nor its publisher has been told of an event yet."""
+        return message is not self._begun
 
     def on_stop(self) -> None:
         """Leave no timer behind."""
@@ -206,11 +221,18 @@ class Room(LoopActor):
         if message.named:
             first = self._offset_of(draft.id)
             if first is not None:
+                self._begun = message
                 self._receipt(message, first, duplicate=True)
                 return
             waiting = self._uncommitted.get(draft.id)
             if waiting is not None:
+                self._begun = message
                 waiting.append(message)
+                return
+            poison = self._ports.quarantine.refuse(self._name, draft.id, message.reply_to)
+            if poison is not None:
+                self._begun = message
+                self._refuse(message, poison)
                 return
             self._uncommitted[draft.id] = []
         if self._judge_anew:
@@ -219,15 +241,21 @@ class Room(LoopActor):
         try:
             accepted = self._acceptance.accept(draft)
         except Refusal as refusal:
+            self._begun = message
             self._refuse(message, refusal)
             return
+        self._begun = message
         if accepted is not draft:
             message = message._replace(draft=accepted)
         self._commit(message)
 
     def _commit(self, append: Append) -> None:
         self._in_flight[id(append)] = append.draft
-        self._log.append(self._name, append, self.mailbox)
+        try:
+            self._log.append(self._name, append, self.mailbox)
+        except PostroomError:  # the log's own word that it has not taken it
+            self._begun = None
+            raise
 
     @handles(Committed)
     def _committed(self, message: Committed) -> None:
@@ -313,6 +341,7 @@ class Room(LoopActor):
 
     def on_batch_end(self) -> bool:
         """Hand the events of this turn to everyone at once; where that is many, a slice at a time."""
+        self._begun = None
         if self._newest_at:
             now = self._ports.clock.monotonic()
             self._ports.pressure.waited(now - max(self._newest_at, self._started_at), now)
@@ -461,9 +490,9 @@ class Room(LoopActor):
         return int(self._ports.clock.time() * 1000)
 
 
-def _noticed(message: Any) -> str:
-    """Say what others notice of a room's failure on `message`, for operators."""
-    waits = isinstance(message, Append | Subscribe | Acknowledge | Query)
+def _noticed(failure: Exit) -> str:
+    """Say what others notice of a room's failure, for operators."""
+    waits = failure.then != "retry" and isinstance(failure.message, Append | Subscribe | Acknowledge | Query)
     return "who sent the message that it failed on is answered; its subscribers nothing" if waits else "nothing"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable
+from typing import Any, ClassVar
 
+from .answers import NOBODY, Answers
 from .clock import Clock
 from .directory import RoomDirectory
 from .errors import ErrorCode, Refusal
@@ -13,40 +14,12 @@ from .events import Draft, draft
 from .identity import SUPERVISOR_ROOM, is_room_name
 from .loop import LoopActor, handles
 from .mailbox import Exit, Mailbox
-from .messages import Append, Publish, Published, Receipt, Refused
+from .messages import Append, Publish, Receipt, Refused
+from .poison import of_publish
+from .quarantine import Quarantine
 from .report import Report, unreported
 
-__all__ = ["Answers", "NotificationSource"]
-
-
-class Answers:
-    """Collects the answers to several publishes.
-
-    Args:
-        count: How many answers will come; each is tagged with its place, from 0 on.
-        done: Gets receipts and refusals in the order of their places when the last one is there.
-    """
-
-    def __init__(self, count: int, done: Callable[[tuple[Receipt | Refusal, ...]], object]) -> None:
-        self._results: dict[int, Receipt | Refusal] = {}
-        self._count = count
-        self._done = done
-
-    def tell(self, message: Published | Refused) -> None:
-        """Take one answer. What a failure makes come twice counts once: the first."""
-        if message.tag in self._results:
-            return
-        self._results[message.tag] = message.receipt if isinstance(message, Published) else message.refusal
-        if len(self._results) == self._count:
-            self._done(tuple(self._results[place] for place in range(self._count)))
-
-
-class _Nobody:
-    def tell(self, message: object) -> None:
-        """Drop an answer that nobody waits for."""
-
-
-_NOBODY = _Nobody()
+__all__ = ["NotificationSource"]
 
 
 class NotificationSource(LoopActor):
@@ -55,51 +28,73 @@ class NotificationSource(LoopActor):
     Args:
         directory: Finds the rooms.
         clock: Stamps the events.
+        quarantine: Where events go on which it fails twice.
         report: Is told of repairs.
         mailbox: Where it lives.
     """
 
+    retried: ClassVar[tuple[type, ...]] = (Publish,)
+
     def __init__(
-        self, directory: RoomDirectory, clock: Clock, report: Report = unreported, *, mailbox: Mailbox
+        self,
+        directory: RoomDirectory,
+        clock: Clock,
+        quarantine: Quarantine,
+        report: Report = unreported,
+        *,
+        mailbox: Mailbox,
     ) -> None:
         super().__init__(mailbox=mailbox)
         self._report = report
         self._directory = directory
         self._clock = clock
+        self._quarantine = quarantine
+        self._begun: Publish | None = None
+        """The last event that a room or its publisher was told of."""
         self._prefix = secrets.token_hex(5)
         self._numbers = itertools.count(1)
 
     def on_restart(self, failure: Exit) -> None:
         """Answer who waits for the message on which the source failed."""
         message = failure.message
-        waits = isinstance(message, Publish) and message.reply_to is not None
-        self._report(
-            "repaired",
-            incident=failure.incident,
-            actor=self.mailbox.name,
-            noticed="the publisher was told to publish again" if waits else "nothing",
-        )
-        if isinstance(message, Publish) and message.reply_to is not None:
+        self._report("repaired", incident=failure.incident, actor=self.mailbox.name, noticed=_noticed(failure))
+        if not isinstance(message, Publish) or failure.then == "retry":
+            return
+        if failure.then == "quarantine":
+            refusal = self._quarantine.add(self.mailbox.name, failure, of_publish(message, self.mailbox))
+        else:
             refusal = Refusal(
                 ErrorCode.INTERNAL,
                 "the source failed on this event, which may have been taken: publish it again with the same event_id",
             )
+        if message.reply_to is not None:
             message.reply_to.tell(Refused(message.tag, refusal))
+
+    def can_retry(self, message: Any) -> bool:
+        """Tell whether nobody has been told of an event yet."""
+        return message is not self._begun
+
+    def on_batch_end(self) -> None:
+        """Hold on to no event."""
+        self._begun = None
 
     @handles(Publish)
     def _publish(self, message: Publish) -> None:
         if self.asked:
             self._publish_asked(message)
             return
-        reply_to = message.reply_to if message.reply_to is not None else _NOBODY
+        reply_to = message.reply_to if message.reply_to is not None else NOBODY
         try:
             made = self._draft(message)
         except Refusal as refusal:
+            self._begun = message
             reply_to.tell(Refused(message.tag, refusal))
             return
         append = Append(made, message.event_id is not None, reply_to, message.tag, message.at)
         for room in message.rooms:
-            self._directory.room(room).tell(append)
+            mailbox = self._directory.room(room)
+            self._begun = message
+            mailbox.tell(append)
 
     def _publish_asked(self, message: Publish) -> None:
         made = self._draft(message)
@@ -128,6 +123,7 @@ class NotificationSource(LoopActor):
                 )
             if room == SUPERVISOR_ROOM:
                 raise Refusal(ErrorCode.FORBIDDEN, f"{room} is the router's own record; nobody else may publish to it")
+        self._refuse_poison(message)
         return draft(
             message.kind,
             message.data,
@@ -137,3 +133,21 @@ class NotificationSource(LoopActor):
             delivery=message.delivery,
             ack=message.ack,
         )
+
+    def _refuse_poison(self, message: Publish) -> None:
+        """Raise `Refusal` for an event that is in quarantine: to check it may be what the source failed on."""
+        if not len(self._quarantine) or not isinstance(message.event_id, str):
+            return
+        for room in message.rooms:
+            refusal = self._quarantine.refuse(room, message.event_id, message.reply_to)
+            if refusal is not None:
+                raise refusal
+
+
+def _noticed(failure: Exit) -> str:
+    """Tell operators what the publisher noticed of a failure."""
+    message = failure.message
+    if not isinstance(message, Publish) or message.reply_to is None or failure.then == "retry":
+        return "nothing"
+    put_away = failure.then == "quarantine"
+    return f"the publisher was told {'that the event is in quarantine' if put_away else 'to publish again'}"

@@ -8,7 +8,6 @@ root ── connections ── a Connection for each socket
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import secrets
 import traceback
@@ -22,6 +21,7 @@ from .errors import Escalation, RestartOrdered
 from .loop import LoopActor, handles
 from .mailbox import Exit, Mailbox
 from .messages import ChildExited, Restart, Shutdown, StartChild
+from .places import places_hash
 from .report import Report, unreported
 
 __all__ = ["Child", "Supervisor", "SupervisorStart"]
@@ -31,11 +31,15 @@ log = structlog.get_logger("postroom.supervisor")
 _process = secrets.token_hex(3)
 _incident_numbers = itertools.count(1)
 
+_EXCUSED_AT_ONCE = 10
+"""How many restarts within the window that messages are to blame for come at once; those after them wait a little, so
+that a flood of such messages leaves time to everybody else."""
+
 
 class Child:
     """A child and what became of it. Outlives the supervisor."""
 
-    __slots__ = ("ended", "mailbox", "recent", "restarts", "spec")
+    __slots__ = ("ended", "excused", "mailbox", "recent", "restarts", "spec")
 
     def __init__(self, spec: ChildSpec, mailbox: Mailbox) -> None:
         self.spec = spec
@@ -46,6 +50,8 @@ class Child:
         """How often it was restarted in all."""
         self.recent: deque[float] | None = None
         """When it was restarted lately, by the monotonic clock; None: never."""
+        self.excused: deque[float] | None = None
+        """The same for restarts that are a message's fault, which is tried again or put away: they do not count."""
 
 
 class Supervisor(LoopActor):
@@ -120,10 +126,15 @@ class Supervisor(LoopActor):
             self._drop(child, how)
         elif isinstance(how.cause, RestartOrdered):
             self._restart_on_order(child, how.cause.by, how.incident)
+        elif how.then != "answer":
+            self._excuse(child, how.incident)
         elif self._too_often(child):
             self._give_up(child, how)
         else:
-            self._restart_later(child, how.incident)
+            assert child.recent is not None
+            wait_s = child.spec.backoff.wait_s(len(child.recent))
+            child.recent.append(self._clock.monotonic())
+            self._restart_later(child, how.incident, wait_s)
 
     @handles(Restart)
     def _restart(self, message: Restart) -> None:
@@ -152,28 +163,42 @@ class Supervisor(LoopActor):
             self.mailbox.tell(ChildExited(child.mailbox, Exit("", error, None, len(child.mailbox))))
 
     def _too_often(self, child: Child) -> bool:
-        now = self._clock.monotonic()
-        recent = child.recent = child.recent or deque()
-        while recent and recent[0] <= now - child.spec.within_s:
-            recent.popleft()
-        return len(recent) >= child.spec.intensity
+        child.recent = self._lately(child.recent, child.spec)
+        return len(child.recent) >= child.spec.intensity
 
     def _restart_on_order(self, child: Child, by: str, incident: str) -> None:
         child.restarts += 1
         self._note_restart(child, incident, 0.0, by)
         self._start(child)
 
-    def _restart_later(self, child: Child, incident: str) -> None:
+    def _excuse(self, child: Child, incident: str) -> None:
+        """Restart a child that failed on a message which is tried again or put away: that ends by itself."""
+        child.recent = self._lately(child.recent, child.spec)
+        child.excused = self._lately(child.excused, child.spec)
+        wait_s = child.spec.backoff.wait_s(2) if len(child.excused) >= _EXCUSED_AT_ONCE else 0.0
+        child.excused.append(self._clock.monotonic())
+        self._restart_later(child, incident, wait_s)
+
+    def _lately(self, times: deque[float] | None, spec: ChildSpec) -> deque[float]:
+        """Return those of the times that are within the window."""
+        times = times or deque()
+        since = self._clock.monotonic() - spec.within_s
+        while times and times[0] <= since:
+            times.popleft()
+        return times
+
+    def _restart_later(self, child: Child, incident: str, wait_s: float) -> None:
         assert child.recent is not None
-        wait_s = child.spec.backoff.wait_s(len(child.recent))
-        child.recent.append(self._clock.monotonic())
         child.restarts += 1
         self._note_restart(child, incident, wait_s, None)
         if wait_s == 0.0:
             self._start(child)
         else:
-            mailbox, own = child.mailbox, self.mailbox
-            self._clock.call_later(wait_s, lambda: own.tell(Restart(mailbox)))
+            self._start_after(child, wait_s)
+
+    def _start_after(self, child: Child, wait_s: float) -> None:
+        mailbox, own = child.mailbox, self.mailbox
+        self._clock.call_later(wait_s, lambda: own.tell(Restart(mailbox)))
 
     def _give_up(self, child: Child, how: Exit) -> None:
         spec = child.spec
@@ -191,7 +216,12 @@ class Supervisor(LoopActor):
         if spec.on_give_up is None:
             # It stays among the children: whoever follows this supervisor starts it again.
             raise Escalation(spec.name, spec.intensity, spec.within_s)
-        self._drop(child, how)
+        if spec.rest_s:
+            child.recent = None
+            spec.on_give_up(how)
+            self._start_after(child, spec.rest_s)
+        else:
+            self._drop(child, how)
 
     def _drop(self, child: Child, how: Exit | None) -> None:
         del self._children[child.mailbox]
@@ -204,8 +234,9 @@ class Supervisor(LoopActor):
     def _note_failure(self, child: Child, how: Exit) -> Exit:
         """Say that a child failed; return how, under the name by which all that follows from it is found."""
         how = how._replace(incident=f"{_process}-{next(_incident_numbers)}")
-        if child.mailbox.last_exit is not None:
-            child.mailbox.last_exit = how  # for the successor
+        left = child.mailbox.last_exit
+        if left is not None:  # the successor's; an earlier failure than this one, where no repair was begun since
+            child.mailbox.last_exit = left._replace(incident=how.incident)
         if isinstance(how.cause, RestartOrdered):
             return how
         facts = {
@@ -216,7 +247,7 @@ class Supervisor(LoopActor):
             "exception_type": type(how.cause).__name__,
             "error": str(how.cause),
             "traceback": "".join(traceback.format_exception(how.cause)),
-            "traceback_hash": hashlib.blake2s(_places(how.cause).encode(), digest_size=6).hexdigest(),
+            "traceback_hash": places_hash(how.cause),
             "mailbox_depth": how.depth,
             "incident": how.incident,
         }
@@ -270,9 +301,3 @@ class SupervisorStart:
 def _wanted(spec: ChildSpec, how: Exit) -> bool:
     """Tell whether a child whose life ended like this gets another one."""
     return spec.restart == "permanent" or (spec.restart == "transient" and how.cause is not None)
-
-
-def _places(error: BaseException | None) -> str:
-    """Where an exception came through: the same failure has the same places, whatever values it speaks of."""
-    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
-    return "|".join([type(error).__name__, *(f"{frame.filename}:{frame.lineno}" for frame in frames)])

@@ -38,6 +38,8 @@ _MOST_WAITING = 5000
 _MOST_HANDED = 500
 """So many are with the room at once: a flood of failures waits here, where it has a bound."""
 _AGAIN_S = 1.0
+_WHOLE = "event"
+"""The field that is JSON and bounded already: an event in quarantine, which has to come back as it was."""
 _MOST_TEXT = 8000
 """Characters of one text: of a longer one, a traceback mostly, the end says more than the beginning."""
 
@@ -81,7 +83,11 @@ class SupervisorJournal:
         if fields.get("actor") == f"room:{SUPERVISOR_ROOM}":
             return
         self._number += 1
-        data = {name: _cut(value) for name, value in self._clean(fields).items() if value is not None}
+        data = {
+            name: value if name == _WHOLE else _cut(value)
+            for name, value in self._clean(fields).items()
+            if value is not None
+        }
         event_id = f"{self._prefix}-{self._number}"
         try:
             made = draft(KINDS + kind, data, event_id=event_id, time_ms=int(self._clock.time() * 1000))

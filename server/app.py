@@ -27,6 +27,7 @@ from actors.mailbox import Exit, Mailbox
 from actors.messages import Shutdown, StartChild
 from actors.ports import ConnectionLimits, ConnectionPorts
 from actors.pressure import Pressure
+from actors.quarantine import Quarantine
 from actors.room import RoomLimits
 from actors.source import NotificationSource
 from actors.supervisor import SupervisorStart
@@ -129,6 +130,8 @@ class Router:
             escalate_after_s=settings.escalate_after_s,
         )
         pressure = Pressure()
+        self.quarantine = Quarantine(self.clock, self.report)
+        """Messages that made their actors fail twice."""
         self.directory = RoomDirectory(
             supervisor=rooms,
             log=self.log,
@@ -136,6 +139,7 @@ class Router:
             clock=self.clock,
             limits=limits,
             pressure=pressure,
+            quarantine=self.quarantine,
             report=self.report,
             apart={SUPERVISOR_ROOM: SUPERVISOR_LIMITS},
         )
@@ -144,7 +148,7 @@ class Router:
         self._start_child(
             "source",
             self.source,
-            lambda box: NotificationSource.start(self.directory, self.clock, self.report, mailbox=box),
+            lambda box: NotificationSource.start(self.directory, self.clock, self.quarantine, self.report, mailbox=box),
         )
         self.report.open(lambda: self.directory.room(SUPERVISOR_ROOM))
         self.directory.open_watched()

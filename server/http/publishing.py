@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from actors.answers import Answers
 from actors.errors import ErrorCode, Refusal
 from actors.future import LoopFuture
 from actors.mailbox import Mailbox
 from actors.messages import Publish, Receipt
 from actors.pressure import Pressure
-from actors.source import Answers
 
 from .answers import json_answer, refusal_body
 from .bodies import BodyReader, PublishBody

@@ -17,6 +17,7 @@ from actors.loop import LoopActor
 from actors.mailbox import Mailbox
 from actors.messages import Append, Publish, Published, Refused, Shutdown, Subscribe
 from actors.pressure import Pressure
+from actors.quarantine import Quarantine
 from actors.room import RoomLimits
 from actors.source import NotificationSource
 from actors.supervisor import SupervisorStart
@@ -67,6 +68,8 @@ class House:
         self.rooms = Mailbox(name="rooms")
         self.rooms_start = SupervisorStart("rooms", self.clock)
         self.rooms_start(self.rooms)
+        self.reports: list[tuple[str, dict[str, Any]]] = []
+        self.quarantine = Quarantine(self.clock, lambda kind, /, **fields: self.reports.append((kind, fields)))
         self.directory = RoomDirectory(
             supervisor=self.rooms,
             log=self.log,
@@ -74,9 +77,10 @@ class House:
             clock=self.clock,
             limits=limits if limits is not None else RoomLimits(),
             pressure=Pressure(),
+            quarantine=self.quarantine,
         )
         self.source = Mailbox(name="source")
-        NotificationSource.start(self.directory, self.clock, mailbox=self.source)
+        NotificationSource.start(self.directory, self.clock, self.quarantine, mailbox=self.source)
 
     async def append(
         self, room: str, kind: str = "app.thing", data: Mapping[str, Any] | None = None, **options: Any

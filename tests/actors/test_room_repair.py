@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors import commands
-from actors.errors import ErrorCode, Refusal
+from actors.errors import CloseCode, ErrorCode, Refusal
 from actors.identity import Identity
 from actors.log import MemoryLog
 from actors.messages import (
@@ -16,6 +16,7 @@ from actors.messages import (
     Append,
     AppendFailed,
     Attach,
+    Close,
     Committed,
     Detach,
     Joined,
@@ -90,7 +91,7 @@ async def test_a_failure_on_any_message_is_invisible_to_the_subscribers(
     assert house.directory.room(ROOM) is room
 
 
-@pytest.mark.parametrize("message", [Append, Subscribe, Query, Acknowledge])
+@pytest.mark.parametrize("message", [Subscribe, Query, Acknowledge])
 async def test_who_asked_what_the_room_failed_on_hears_that_it_failed(
     house: House, monkeypatch: pytest.MonkeyPatch, message: type
 ) -> None:
@@ -216,6 +217,105 @@ async def test_a_room_that_fails_now_and_then_goes_on_for_ever(house: House, mon
         house.put(ROOM, Ear())
         await house.clock.advance(3.0)
     assert follower.chain.offsets == list(range(2, 12))
+
+
+# --- a room that fails too often
+
+
+async def fail_on_queries(house: House, monkeypatch: pytest.MonkeyPatch, times: int = 4) -> None:
+    """Let the room fail so often: four times are once more than it may."""
+    fail_once(monkeypatch, Room, Query, times=times)
+    for _ in range(times):
+        poke(house, Query, Ear())
+    await house.clock.advance(0.9)
+
+
+async def test_a_room_that_fails_too_often_is_given_up_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]]
+) -> None:
+    """Its subscribers are sent away, and no other room or supervisor notices."""
+    followers = await with_subscribers(house, "c1", "c2")
+    other = Follower()
+    house.subscribe("session:2", other)
+    await fail_on_queries(house, monkeypatch)
+    assert [follower.only(Close).code for follower in followers] == [CloseCode.GIVEN_UP] * 2
+    assert other.of(Close) == []
+    assert house.rooms.occupied
+    assert len(house.ledger) == 1
+    assert isinstance(await house.append("session:2"), Published)
+    (line,) = [line for line in logged if line["event"] == "room_given_up"]
+    assert (line["room"], line["subscribers"], line["waiting"]) == (ROOM, 2, 0)
+    (line,) = [line for line in logged if line["event"] == "actor_given_up"]
+    assert (line["actor"], line["escalates"]) == (f"room:{ROOM}", False)
+
+
+async def test_a_room_that_was_given_up_is_opened_anew_with_everything_that_it_had(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (follower,) = await with_subscribers(house, "c1")
+    where = follower.only(Joined).where
+    await fail_on_queries(house, monkeypatch)
+    again, ear = Follower(), Ear()
+    house.subscribe(ROOM, again, after=commands.Position(where.epoch, where.offset))
+    house.put(ROOM, ear)
+    await house.clock.advance(2.0)
+    assert again.only(Joined).where.recovery == "full"
+    assert (ear.only(Published).receipt.epoch, ear.only(Published).receipt.offset) == (where.epoch, where.offset + 1)
+
+
+async def test_what_waits_for_a_room_that_is_given_up_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.append(ROOM)
+    publisher, asker = Ear(), Ear()
+    fail_once(monkeypatch, Room, Query, times=4)
+    for _ in range(4):
+        poke(house, Query, asker)
+    for _ in range(3):
+        house.put(ROOM, publisher)
+    poke(house, Subscribe, asker)
+    await house.clock.advance(0.9)
+    refusals = [refused.refusal for refused in publisher.of(Refused)]
+    assert [(refusal.code, refusal.retry_after_ms) for refusal in refusals] == [(ErrorCode.BUSY, 1000)] * 3
+    await house.clock.advance(2.0)
+    codes = [refused.refusal.code for refused in asker.of(Refused)]
+    assert sorted(codes) == [ErrorCode.BUSY, *[ErrorCode.INTERNAL] * 4]
+    assert isinstance(await house.append(ROOM), Published)
+
+
+async def test_who_waits_for_the_log_gets_a_receipt_though_the_room_is_given_up(
+    nothing_left: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether an event is safe is not known before the log says it, and then its publisher hears it."""
+    house = House(log=LateLog())
+    await fail_on_queries(house, monkeypatch, 3)
+    house.log.late = True  # type: ignore[attr-defined]
+    ear = Ear()
+    house.put(ROOM, ear)
+    await fail_on_queries(house, monkeypatch, 1)
+    assert not house.directory.room(ROOM).occupied
+    await house.clock.advance(2.0)
+    assert ear.heard == []
+    house.log.commit()  # type: ignore[attr-defined]
+    await settled()
+    assert ear.only(Published).receipt.offset == 1
+    house.log.late = False  # type: ignore[attr-defined]
+    await house.end()
+
+
+async def test_a_broken_room_that_nobody_wants_is_left_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not tried for ever. Whoever needs it is answered, and it takes nobody with it."""
+    await with_subscribers(house, "c1")
+
+    def broken(_room: Room) -> None:
+        raise RuntimeError("made to fail")
+
+    monkeypatch.setattr(Room, "on_start", broken)
+    await fail_on_queries(house, monkeypatch, 1)
+    await house.clock.advance(60.0)
+    assert (len(house.directory), len(house.ledger), house.rooms.occupied) == (0, 0, True)
+    ear = Ear()
+    house.put(ROOM, ear)
+    await house.clock.advance(2.0)
+    assert ear.only(Refused).refusal.code is ErrorCode.BUSY
 
 
 # --- a log in trouble

@@ -196,6 +196,30 @@ async def test_an_escalation_stops_at_the_parent_that_can_bear_it(family: Family
     assert family.notes == ["other start", "member start", "member start", "other calm"]
 
 
+async def test_a_child_that_rests_is_started_again_in_the_same_mailbox(family: Family) -> None:
+    """Nobody else notices, and it may fail as often again."""
+    given_up: list[Exit] = []
+    worker = await family.worker("w", intensity=1, backoff=NO_WAIT, on_give_up=given_up.append, rest_s=1.0)
+    await family.fail(worker, 2)
+    assert (worker.occupied, worker.closed, len(given_up)) == (False, False, 1)
+    worker.tell("early")
+    await family.clock.advance(0.9)
+    assert not worker.occupied
+    await family.clock.advance(0.1)
+    assert family.notes[-2:] == ["w start", "w early"]
+    await family.fail(worker)
+    assert worker.occupied
+    assert family.ended == []
+
+
+async def test_a_child_that_rests_does_not_hold_up_the_end(family: Family) -> None:
+    worker = await family.worker("w", intensity=0, on_give_up=lambda _how: None, rest_s=1.0)
+    await family.fail(worker)
+    await family.tell(family.parent, Shutdown())
+    assert family.ended[0].cause is None
+    assert worker.closed
+
+
 # --- start
 
 

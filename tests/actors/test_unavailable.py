@@ -260,16 +260,30 @@ async def test_the_event_on_which_the_room_failed_is_answered_when_the_log_can_b
 ) -> None:
     log.closed = False
     await house.append(ROOM)
-    fail_once(monkeypatch, Room, Append)
+    fail_once(monkeypatch, Room, Append, after=True)
     ear = Ear()
     log.closed = True
     house.put(ROOM, ear, event_id="x")
     await house.clock.advance(10.0)
+    assert ear.heard == []
     log.closed = False
     await house.clock.advance(1.0)
-    assert ear.only(Refused).refusal.code is ErrorCode.INTERNAL
+    assert ear.of(Published)[0].receipt.offset == 2
     await house.clock.advance(100.0)
     assert len(house.directory) == 0
+
+
+async def test_an_event_that_was_to_be_tried_once_more_is_refused_while_the_log_cannot_be_read(
+    house: House, log: ClosedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing has come of it, so its publisher need not wait to hear that."""
+    log.closed = False
+    await house.append(ROOM)
+    fail_once(monkeypatch, Room, Append)
+    log.closed = True
+    answer = await house.append(ROOM)
+    assert isinstance(answer, Refused)
+    assert answer.refusal.code is ErrorCode.JOURNAL_UNAVAILABLE
 
 
 async def test_a_room_whose_alert_waits_for_its_time_is_tried_again_though_nobody_is_in_it(

@@ -18,6 +18,7 @@ from actors.messages import StartChild
 from actors.outbox import Outbox
 from actors.ports import ConnectionLimits, ConnectionPorts
 from actors.pressure import Pressure
+from actors.quarantine import Quarantine
 from actors.room import RoomLimits
 from actors.source import NotificationSource
 from actors.streams import leave_all
@@ -90,11 +91,20 @@ class Router:
         SupervisorStart("root", clock)(self.root)
         self.rooms = self._supervisor("rooms")
         self.ledger = Ledger()
+        quarantine = Quarantine(clock)
         self.directory = RoomDirectory(
-            supervisor=self.rooms, log=disk, ledger=self.ledger, clock=clock, limits=room_limits, pressure=Pressure()
+            supervisor=self.rooms,
+            log=disk,
+            ledger=self.ledger,
+            clock=clock,
+            limits=room_limits,
+            pressure=Pressure(),
+            quarantine=quarantine,
         )
         self.source = Mailbox(name="source")
-        self._child("source", self.source, lambda box: NotificationSource.start(self.directory, clock, mailbox=box))
+        self._child(
+            "source", self.source, lambda box: NotificationSource.start(self.directory, clock, quarantine, mailbox=box)
+        )
         self.directory.open_watched()
         self.connections = self._supervisor("connections")
         self._ports = ConnectionPorts(
