@@ -162,7 +162,15 @@ class Quarantine:
             "incident": failure.incident or None,
         }
         log.error("message_quarantined", **about)
-        self._report("quarantined", **about, at_ms=entry.at_ms, rooms=list(entry.poison.rooms), **_kept(entry))
+        kept = _kept(entry)
+        self._report(
+            "quarantined",
+            **about,
+            at_ms=entry.at_ms,
+            rooms=list(entry.poison.rooms),
+            event=kept,
+            digest=None if kept is None else digest(kept),
+        )
         return entry.refusal()
 
     def refuse(self, room: str, event_id: str, asker: Target | None) -> Refusal | None:
@@ -278,12 +286,12 @@ def _words(result: Receipt | Refusal) -> str:
     return f"{result.room} #{result.offset}" if isinstance(result, Receipt) else str(result)
 
 
-def _kept(entry: Entry) -> dict[str, Any]:
-    """Return the event as plain values, for `restore`; nothing where it is too large for that, or no event."""
+def _kept(entry: Entry) -> dict[str, Any] | None:
+    """Return the event as plain values, for `restore`; None where it is too large for that, or no event."""
     event = entry.poison.event
     if event is None or entry.size > _REPORTED_BYTES:
-        return {}
-    values = {
+        return None
+    return {
         "kind": event.kind,
         "data": decode_data(event.data),
         "event_id": event.event_id,
@@ -292,4 +300,3 @@ def _kept(entry: Entry) -> dict[str, Any]:
         "ack": event.ack,
         "named": event.named,
     }
-    return {"event": values, "digest": digest(values)}

@@ -25,6 +25,7 @@ from actors.log import EventLog, MemoryLog
 from actors.loop import LoopActor
 from actors.mailbox import Exit, Mailbox
 from actors.messages import Shutdown, StartChild
+from actors.poison import of_message
 from actors.ports import ConnectionLimits, ConnectionPorts
 from actors.pressure import Pressure
 from actors.quarantine import Quarantine
@@ -41,6 +42,7 @@ from .http.access import Access
 from .http.api import Api
 from .http.probes import Probes, Readiness
 from .http.publishing import Publishing
+from .http.quarantine import QuarantineCalls
 from .http.supervisor import SupervisorCalls
 from .journals.faults import JournalError
 from .journals.sqlite import SqliteLog
@@ -179,6 +181,7 @@ class Router:
         calls = [
             *self._publishing.calls(),
             *Probes(self._readiness).calls(),
+            *QuarantineCalls(self.quarantine).calls(),
             *SupervisorCalls(self._root, self._root_start, SupervisorRecord(self.directory), self.report).calls(),
         ]
         access = Access(self._authenticator, anonymous, origins)
@@ -249,7 +252,8 @@ class Router:
         """Start an actor of a plug-in under the root supervisor.
 
         Its constructor is called with `args`, `kwargs` and `mailbox=`, which it hands on to `super().__init__()`. After
-        a failure it is made anew; when it fails more than 3 times in 5 s it is given up, and nothing else is.
+        a failure it is made anew; when it fails more than 3 times in 5 s it is given up, and nothing else is. Messages
+        of the types in its `retried` are handled once more after a failure, and go to quarantine after the second.
 
         Args:
             actor_class: A subclass of `actors.loop.LoopActor`.
@@ -261,9 +265,17 @@ class Router:
             The mailbox, in which every life of the actor is reached: `tell`, `ask`.
         """
         mailbox = Mailbox(name=name)
+
+        def start(box: Mailbox) -> None:
+            failure = box.last_exit
+            if failure is not None and failure.then == "quarantine":
+                self.quarantine.add(name, failure, of_message(failure.message, box))
+                box.last_exit = failure._replace(then="answer")  # it is put away once, whatever fails from here on
+            actor_class.start(*args, mailbox=box, **kwargs)
+
         spec = ChildSpec(
             name,
-            lambda box: actor_class.start(*args, mailbox=box, **kwargs),
+            start,
             restart="transient",
             on_give_up=lambda how: log.error("plugin_actor_given_up", actor=name, error=str(how.cause)),
         )

@@ -11,6 +11,7 @@ from server import __version__
 from .check_config import check_config
 from .listen import listen
 from .publish import publish
+from .quarantine import quarantine
 from .serve import demo, serve
 from .status import status
 from .supervisor import supervisor
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (serve, demo, token, publish, listen, status, supervisor):
+for _command in (serve, demo, token, publish, listen, status, supervisor, quarantine):
     app.command()(_command)
 app.command(name="check-config")(check_config)
 

@@ -184,6 +184,60 @@ def test_a_repair_is_followed_as_it_happens() -> None:
         assert (code, json.loads(out)["kind"]) == (0, "supervisor.repaired")
 
 
+POISON = """
+from pathlib import Path
+
+from actors.acceptance import Acceptance
+
+accept = Acceptance.accept
+
+
+def broken(self, draft):
+    if b"poison" in bytes(draft.data) and not Path("mended").exists():
+        raise RuntimeError("cannot take poison")
+    return accept(self, draft)
+
+
+def plant(router):
+    Acceptance.accept = broken
+"""
+
+
+def test_poison_is_listed_handed_in_again_and_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six in a burst do not end the router; what they are told, and what the commands print of them."""
+    (tmp_path / "bug.py").write_text(POISON)
+    monkeypatch.chdir(tmp_path)
+    with running("serve", "--dev", "--plugin", "bug:plant") as router:
+        for number in range(6):
+            data = f'{{"n": "poison {number}"}}'
+            code, _, err = finished("publish", "doc:1", "a.b", data, "--event-id", f"e{number}", environ=router.environ)
+            assert code == 1
+            assert "is in quarantine as q-" in err
+        code, out, _ = finished("quarantine", environ=router.environ)
+        lines = out.splitlines()
+        assert (code, len(lines)) == (0, 6)
+        assert re.match(r"q-\w+ \S+ doc:1 a.b ", lines[0])
+        assert lines[0].endswith("room:doc:1 failed 2 times, RuntimeError: cannot take poison")
+        newest, oldest = lines[0].split()[0], lines[-1].split()[0]
+        code, _, err = finished("quarantine", "retry", newest, environ=router.environ)
+        assert code == 1
+        assert f"{newest} stays in quarantine" in err
+        (tmp_path / "mended").touch()
+        code, out, _ = finished("quarantine", "retry", newest, environ=router.environ)
+        assert (code, out) == (0, f"{newest} is published: doc:1 #1\n")
+        code, out, _ = finished("quarantine", "drop", oldest, "--json", environ=router.environ)
+        assert (code, json.loads(out)) == (0, {"id": oldest, "dropped": True})
+        code, _, err = finished("quarantine", "drop", oldest, environ=router.environ)
+        assert (code, "not_found" in err) == (1, True)
+        code, out, _ = finished("quarantine", "list", "--limit", "1", "--json", environ=router.environ)
+        assert json.loads(out)["event"]["data"] == {"n": "poison 4"}
+
+
+@pytest.mark.parametrize("words", [("retry",), ("drop", ""), ("list", "q-1"), ("burn", "q-1")])
+def test_what_quarantine_cannot_do_is_wrong_usage(words: tuple[str, ...]) -> None:
+    assert finished("quarantine", *words)[0] == 2
+
+
 def test_the_demo_has_something_to_listen_to() -> None:
     """A few moments after the start."""
     with running("demo") as router, listening(router, "session:demo-1", "--json") as listener:
