@@ -153,7 +153,7 @@ class Quarantine:
             "message_type": poison.message_type,
             "room": ", ".join(poison.rooms) or None,
             "event_id": event.event_id if event is not None else None,
-            "kind": event.kind if event is not None else None,
+            "event_kind": event.kind if event is not None else None,
             "exception_type": entry.exception_type,
             "error": entry.error,
             "traceback_hash": entry.traceback_hash,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiohttp
 
 from server.app import Router
 
-from ..native_client import Message
+from ..native_client import WAIT_S, Message
 
-__all__ = ["Operator"]
+__all__ = ["Operator", "kinds", "until_there"]
 
 
 class Operator:
@@ -33,3 +34,17 @@ class Operator:
         status, page = await self.call("GET", "/v1/supervisor/journal", **query)
         assert status == 200, page
         return list(page["entries"])
+
+
+def kinds(entries: list[Message]) -> list[str]:
+    """Return what happened, without the common beginning."""
+    return [entry["kind"].removeprefix("supervisor.") for entry in entries]
+
+
+async def until_there(operator: Operator, kind: str, count: int = 1, **query: str) -> list[Message]:
+    """Wait until the journal has `count` entries of a kind; return all of it, or all about one actor."""
+    entries: list[Message] = []
+    async with asyncio.timeout(WAIT_S):
+        while kinds(entries).count(kind) < count:
+            entries = await operator.entries(limit="1000", **query)
+    return entries

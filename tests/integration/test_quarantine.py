@@ -16,7 +16,7 @@ from server.app import Router
 
 from ..conftest import running_router
 from ..native_client import Message, NativeClient
-from .operators import Operator
+from .operators import Operator, until_there
 from .services import http_service, wait_until
 from .streams import Stream
 
@@ -113,11 +113,10 @@ async def test_an_operator_tries_it_again_or_drops_it(
         for path, method in ((f"/{first}/retry", "POST"), (f"/{second}", "DELETE")):
             status, answer = await admin.call(method, f"/v1/quarantine{path}")
             assert (status, answer["code"]) == (404, "not_found")
-        ((receipt,), _) = [(await service.publish(step(2, event_id="e2"))), None]
+        (receipt,) = await service.publish(step(2, event_id="e2"))
         assert (receipt["offset"], receipt["duplicate"]) == (2, False)
-    released: list[Message] = []
-    while len(released) < 2:
-        released = [entry for entry in await admin.entries() if entry["kind"] == "supervisor.released"]
+    entries = await until_there(admin, "released", 2)
+    released = [entry for entry in entries if entry["kind"] == "supervisor.released"]
     assert [(entry["quarantine"], entry["how"], entry["by"]) for entry in released] == [
         (first, "retried", "ops"),
         (second, "dropped", "ops"),
@@ -190,9 +189,7 @@ async def test_what_is_in_quarantine_can_be_rebuilt_from_the_supervisor_journal(
     async with running_router(dev=True, journal=str(tmp_path / "j.db")) as router, http_service(router) as service:
         for text in ("x" * 9000, secret):
             await service.post({**step(1), "data": {"n": 1, "text": text}})
-        entries: list[Message] = []
-        while len(entries) < 2:
-            entries = [e for e in await Operator(router).entries() if e["kind"] == "supervisor.quarantined"]
+        entries = await until_there(Operator(router), "quarantined", 2)
     async with running_router(dev=True, journal=str(tmp_path / "j.db")) as router:
         facts = [(entry["kind"].removeprefix("supervisor."), entry) for entry in entries]
         for entry in router.quarantine.entries():  # whatever was restored at the start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,12 @@ from actors.messages import Frame
 from server.app import Router
 
 from ..conftest import running_router
-from ..native_client import WAIT_S, Message, NativeClient
+from ..native_client import NativeClient
 from .faults import fail_on_message
-from .operators import Operator
+from .operators import Operator, kinds, until_there
 from .services import crash, publish, state_of
 
 ROOM = "system:supervisor"
-
-
-def kinds(entries: list[Message]) -> list[str]:
-    """Return what happened, without the common beginning."""
-    return [entry["kind"].removeprefix("supervisor.") for entry in entries]
 
 
 async def test_a_failed_connection_is_three_entries_of_one_incident(router: Router) -> None:
@@ -207,12 +201,3 @@ async def test_no_token_gets_into_the_journal(guarded_router: Router, token: Any
     (entry,) = await until_there(Operator(guarded_router, token("olga", "admin")), "failed", actor="source")
     assert entry["error"] == "bad token [hidden]"
     assert entry["token"] == "[hidden]"
-
-
-async def until_there(operator: Operator, kind: str, count: int = 1, **query: str) -> list[Message]:
-    """Wait until the journal has `count` entries of a kind; return all of it, or all about one actor."""
-    entries: list[Message] = []
-    async with asyncio.timeout(WAIT_S):
-        while kinds(entries).count(kind) < count:
-            entries = await operator.entries(limit="1000", **query)
-    return entries
