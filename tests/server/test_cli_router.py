@@ -193,7 +193,7 @@ accept = Acceptance.accept
 
 
 def broken(self, draft):
-    if b"poison" in bytes(draft.data) and not Path("mended").exists():
+    if self._room == "doc:1" and b"poison" in bytes(draft.data) and not Path("mended").exists():
         raise RuntimeError("cannot take poison")
     return accept(self, draft)
 
@@ -204,15 +204,13 @@ def plant(router):
 
 
 def test_poison_is_listed_handed_in_again_and_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six in a burst do not end the router; what they are told, and what the commands print of them."""
+    """Six in a burst do not end the router, and the commands say what became of them."""
     (tmp_path / "bug.py").write_text(POISON)
     monkeypatch.chdir(tmp_path)
     with running("serve", "--dev", "--plugin", "bug:plant") as router:
-        for number in range(6):
-            data = f'{{"n": "poison {number}"}}'
-            code, _, err = finished("publish", "doc:1", "a.b", data, "--event-id", f"e{number}", environ=router.environ)
-            assert code == 1
-            assert "is in quarantine as q-" in err
+        events = [{"room": "doc:1", "kind": "a.b", "data": {"n": f"poison {n}"}, "event_id": f"e{n}"} for n in range(6)]
+        with urllib.request.urlopen(f"{router.api_url}/v1/publish", json.dumps(events).encode(), 20) as answer:
+            assert {each["error"]["code"] for each in json.load(answer)["results"]} == {"invalid_event"}
         code, out, _ = finished("quarantine", environ=router.environ)
         lines = out.splitlines()
         assert (code, len(lines)) == (0, 6)
@@ -227,8 +225,6 @@ def test_poison_is_listed_handed_in_again_and_dropped(tmp_path: Path, monkeypatc
         assert (code, out) == (0, f"{newest} is published: doc:1 #1\n")
         code, out, _ = finished("quarantine", "drop", oldest, "--json", environ=router.environ)
         assert (code, json.loads(out)) == (0, {"id": oldest, "dropped": True})
-        code, _, err = finished("quarantine", "drop", oldest, environ=router.environ)
-        assert (code, "not_found" in err) == (1, True)
         code, out, _ = finished("quarantine", "list", "--limit", "1", "--json", environ=router.environ)
         assert json.loads(out)["event"]["data"] == {"n": "poison 4"}
 
