@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import pykka
 import pytest
@@ -1126,3 +1126,71 @@ async def test_an_actor_that_is_not_finished_goes_on_after_io_and_after_everybod
     assert page.index("short 3") < page.index("slice 2")
     assert "io" in page[page.index("slice 1") : page.index("slice 2")]
     assert "io" in page[page.index("slice 2") : page.index("slice 3")]
+
+
+# --- messages that are tried again
+
+
+class Retrying(Quiet):
+    """Tries again what it was told, unless it was touched."""
+
+    retried = (Boom,)
+    touched: ClassVar[set[int]] = set()
+
+    def can_retry(self, message: Any) -> bool:
+        return id(message) not in self.touched
+
+
+def verdicts(guard: Guard) -> list[tuple[Any, str, int]]:
+    return [(how.message, how.then, how.deaths) for how in guard.exits if how.cause is not None]
+
+
+async def test_a_message_is_tried_again_once_before_those_after_it() -> None:
+    """The second failure makes it poison; the successor is told, and goes on."""
+    page: list[Any] = []
+    guard = Guard(restart=lambda mailbox: Retrying.start(page, mailbox=mailbox))
+    Retrying.start(page, mailbox=guard.mailbox)
+    first, second = Boom("first"), Boom("second")
+    for message in ("a", first, "b", second, "c"):
+        guard.mailbox.tell(message)
+    await guard.mailbox.ask("d")
+    assert page == ["a", "b", "c", "d"]
+    assert verdicts(guard) == [
+        (first, "retry", 1),
+        (first, "quarantine", 2),
+        (second, "retry", 1),
+        (second, "quarantine", 2),
+    ]
+    await stop(*ActorRegistry.get_all())
+
+
+async def test_what_something_came_of_is_not_tried_again() -> None:
+    guard = Guard(restart=lambda mailbox: Retrying.start(mailbox=mailbox))
+    Retrying.start(mailbox=guard.mailbox)
+    touched = Boom("touched")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Retrying, "touched", {id(touched)})
+        guard.mailbox.tell(touched)
+        await guard.mailbox.ask("next")
+    assert verdicts(guard) == [(touched, "answer", 1)]
+    await stop(*ActorRegistry.get_all())
+
+
+async def test_a_message_waits_to_be_tried_again_until_somebody_has_started() -> None:
+    """A failure of `on_start` is no second failure of the message."""
+
+    class Late(Retrying):
+        lives = 0
+
+        def on_start(self) -> None:
+            Late.lives += 1
+            if Late.lives == 2:
+                raise Boom("not yet")
+
+    guard = Guard(restart=lambda mailbox: Late.start(mailbox=mailbox))
+    Late.start(mailbox=guard.mailbox)
+    poison = Boom("poison")
+    guard.mailbox.tell(poison)
+    await guard.mailbox.ask("next")
+    assert verdicts(guard) == [(poison, "retry", 1), (None, "answer", 1), (poison, "quarantine", 2)]
+    await stop(*ActorRegistry.get_all())

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.child import Backoff
-from actors.mailbox import Exit
+from actors.loop import handles
+from actors.mailbox import Exit, Mailbox
 
 from .fake_clock import settled
-from .family import NO_WAIT, Boom, Fail, Family
+from .family import NO_WAIT, Boom, Fail, Family, Worker
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -178,3 +179,54 @@ def test_waits_are_spread_over_the_whole_bound() -> None:
     assert min(waits) < 0.1
     assert max(waits) > 0.9
     assert 0.4 < sum(waits) / len(waits) < 0.6
+
+
+# --- failures that a message is to blame for
+
+
+class Careful(Worker):
+    """Fails on what it is told to fail on, and may try that again."""
+
+    retried = (Fail,)
+
+    @handles(int)
+    def _fail_for_good(self, message: int) -> None:
+        raise Boom
+
+
+async def careful(family: Family, **options: Any) -> Mailbox:
+    """Start a worker whose failures are tried again."""
+    return await family.worker("w", lambda box: Careful.start(family.notes, "w", mailbox=box), **options)
+
+
+async def test_failures_that_a_message_is_to_blame_for_do_not_count(family: Family) -> None:
+    """However many messages fail, each of them twice, as often as it likes; the others are handled in between."""
+    worker = await careful(family, intensity=0)
+    for number in range(5):
+        await family.tell(worker, Fail(Boom()), str(number))
+    assert family.notes.count("w start") == 11
+    assert [note for note in family.notes if note != "w start"] == ["w 0", "w 1", "w 2", "w 3", "w 4"]
+
+
+async def test_past_ten_in_the_window_each_further_one_waits_a_little(family: Family) -> None:
+    """A flood of such messages leaves time to everybody else."""
+    worker = await careful(family, backoff=Backoff(draw=lambda _low, high: high))
+    for _ in range(7):
+        worker.tell(Fail(Boom()))
+    await settled()
+    assert family.notes.count("w start") == 11
+    assert family.clock.due == [0.1]
+    await family.clock.advance(0.4)
+    assert family.notes.count("w start") == 15
+    await family.clock.advance(5.0)
+    await family.tell(worker, Fail(Boom()))
+    assert family.notes.count("w start") == 17
+
+
+async def test_other_failures_of_the_same_child_count_as_before(family: Family) -> None:
+    given_up: list[Exit] = []
+    worker = await careful(family, intensity=2, backoff=NO_WAIT, on_give_up=given_up.append)
+    for _ in range(3):
+        await family.tell(worker, Fail(Boom()), 1)
+    assert len(given_up) == 1
+    assert [how.message for how in given_up] == [1]
