@@ -14,84 +14,26 @@ import structlog
 from .answers import Answers
 from .clock import Clock
 from .errors import ErrorCode, Refusal
-from .events import decode_data
 from .mailbox import Exit, Mailbox, Target
 from .messages import Receipt
 from .places import places_hash
 from .poison import Poison, digest, rebuilt
+from .quarantine_entry import Entry
 from .report import Report, unreported
 
 if TYPE_CHECKING:
     from .room import Directory
 
-__all__ = ["Entry", "Outcome", "Quarantine"]
+__all__ = ["Outcome", "Quarantine"]
 
 log = structlog.get_logger("postroom.quarantine")
 
 _MOST = 1000
 _MOST_BYTES = 64 * 1024 * 1024
-_REPORTED_BYTES = 16 * 1024
-"""Data of an event that is reported with it; one with more is kept as long as the process lives."""
 _ERROR_CHARACTERS = 1000
 
 Outcome: TypeAlias = tuple[Receipt | Refusal, ...]
 """What became of a message that was handed in again, for each room; nothing for one that is no event."""
-
-
-class Entry:
-    """A message in quarantine.
-
-    Attributes:
-        id: Names it for operators.
-        at_ms: Since when it has been here, as Unix time in milliseconds.
-        actor: Who failed on it.
-        poison: The message.
-        exception_type: What it made the actor raise last.
-        error: The exception's words.
-        traceback_hash: Names the place where that was raised, as in the log.
-        deaths: How often an actor failed on it.
-        retries: How often it was handed in again.
-        trying: Whether it is handed in, and its answer has not come.
-    """
-
-    __slots__ = (
-        "actor",
-        "at_ms",
-        "deaths",
-        "error",
-        "exception_type",
-        "id",
-        "poison",
-        "retries",
-        "traceback_hash",
-        "trying",
-    )
-
-    def __init__(self, id: str, actor: str, poison: Poison) -> None:
-        self.id = id
-        self.at_ms = 0
-        self.actor = actor
-        self.poison = poison
-        self.exception_type = ""
-        self.error = ""
-        self.traceback_hash = ""
-        self.deaths = 0
-        self.retries = 0
-        self.trying = False
-
-    @property
-    def size(self) -> int:
-        """How many bytes of data it holds."""
-        event = self.poison.event
-        return len(memoryview(event.data)) if event is not None else 0
-
-    def refusal(self) -> Refusal:
-        """Return what its publisher is told, the first time and again."""
-        return Refusal(
-            ErrorCode.INVALID_EVENT,
-            f"this event made {self.actor} fail {self.deaths} times and is in quarantine as {self.id}; "
-            "an operator can retry or drop it",
-        )
 
 
 class _Retry(Answers):
@@ -162,7 +104,7 @@ class Quarantine:
             "incident": failure.incident or None,
         }
         log.error("message_quarantined", **about)
-        kept = _kept(entry)
+        kept = entry.kept()
         self._report(
             "quarantined",
             **about,
@@ -254,7 +196,7 @@ class Quarantine:
             self._remove(entry)
         self._entries[entry.id] = entry
         self._bytes += entry.size
-        self._named.update(dict.fromkeys(_names(entry), entry))
+        self._named.update(dict.fromkeys(entry.names(), entry))
         while len(self._entries) > self._most or (self._bytes > self._most_bytes and len(self._entries) > 1):
             self._remove(next(iter(self._entries.values())))
             self.dropped += 1
@@ -262,7 +204,7 @@ class Quarantine:
     def _remove(self, entry: Entry) -> None:
         del self._entries[entry.id]
         self._bytes -= entry.size
-        for name in _names(entry):
+        for name in entry.names():
             if self._named.get(name) is entry:
                 del self._named[name]
 
@@ -275,28 +217,5 @@ def _unheard(_outcome: Outcome) -> None:
     """Nobody is told what comes of a message that is no event."""
 
 
-def _names(entry: Entry) -> list[tuple[str, str]]:
-    event = entry.poison.event
-    if event is None or event.event_id is None or not event.named:
-        return []
-    return [(room, event.event_id) for room in entry.poison.rooms]
-
-
 def _words(result: Receipt | Refusal) -> str:
     return f"{result.room} #{result.offset}" if isinstance(result, Receipt) else str(result)
-
-
-def _kept(entry: Entry) -> dict[str, Any] | None:
-    """Return the event as plain values, for `restore`; None where it is too large for that, or no event."""
-    event = entry.poison.event
-    if event is None or entry.size > _REPORTED_BYTES:
-        return None
-    return {
-        "kind": event.kind,
-        "data": decode_data(event.data),
-        "event_id": event.event_id,
-        "key": event.key,
-        "delivery": event.delivery,
-        "ack": event.ack,
-        "named": event.named,
-    }

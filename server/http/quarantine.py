@@ -10,7 +10,8 @@ import msgspec
 from actors.errors import ErrorCode, Refusal
 from actors.messages import Receipt
 from actors.poison import PoisonEvent
-from actors.quarantine import Entry, Outcome, Quarantine
+from actors.quarantine import Outcome, Quarantine
+from actors.quarantine_entry import Entry
 from actors.times import time_text
 
 from .answers import refusal_body
