@@ -167,7 +167,7 @@ class Quarantine:
     def restore(self, facts: Iterable[tuple[str, Mapping[str, Any]]], directory: Directory, source: Mailbox) -> None:
         """Take what was reported in earlier lives of the process: kinds and fields, in their order.
 
-        Other kinds may be among them. Call it once, before anything is added.
+        Other kinds may be among them, and what cannot be read is left out. Call it once, before anything is added.
         """
         for kind, fields in facts:
             former = self._entries.get(str(fields.get("quarantine")))
@@ -175,14 +175,19 @@ class Quarantine:
                 self._remove(former)
             if kind != "quarantined":
                 continue
-            entry = Entry(
-                str(fields["quarantine"]), str(fields["actor"]), rebuilt(fields, directory, source, self._clock)
-            )
-            entry.at_ms = int(fields["at_ms"])
-            entry.exception_type, entry.error = str(fields["exception_type"]), str(fields["error"])
-            entry.traceback_hash = str(fields["traceback_hash"])
-            entry.deaths, entry.retries = int(fields["deaths"]), int(fields["retries"])
-            self._put(entry)
+            try:
+                self._put(self._rebuilt(fields, directory, source))
+            except (KeyError, TypeError, ValueError) as error:
+                log.warning("quarantine_entry_unreadable", quarantine=fields.get("quarantine"), reason=repr(error))
+
+    def _rebuilt(self, fields: Mapping[str, Any], directory: Directory, source: Mailbox) -> Entry:
+        poison = rebuilt(fields, directory, source, self._clock)
+        entry = Entry(str(fields["quarantine"]), str(fields["actor"]), poison)
+        entry.at_ms = int(fields["at_ms"])
+        entry.exception_type, entry.error = str(fields["exception_type"]), str(fields["error"])
+        entry.traceback_hash = str(fields["traceback_hash"])
+        entry.deaths, entry.retries = int(fields["deaths"]), int(fields["retries"])
+        return entry
 
     def _find(self, id: str) -> Entry:
         entry = self._entries.get(id)

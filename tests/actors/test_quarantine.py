@@ -489,3 +489,15 @@ async def test_what_was_too_large_to_be_reported_can_only_be_dropped_after_a_res
         restored.retry(entry.id, "ops", print)
     restored.drop(entry.id, "ops")
     assert len(restored) == 0
+
+
+async def test_what_cannot_be_read_of_an_earlier_life_is_left_out(
+    house: House, bug: Bug, logged: list[dict[str, Any]]
+) -> None:
+    await refused(house)
+    ((kind, fields),) = house.reports
+    broken = [{name: value for name, value in fields.items() if name != left_out} for left_out in ("at_ms", "actor")]
+    restored = Quarantine(house.clock)
+    restored.restore([(kind, each) for each in (*broken, fields)], house.directory, house.source)
+    assert len(restored) == 1
+    assert len([line for line in logged if line["event"] == "quarantine_entry_unreadable"]) == 2
