@@ -35,7 +35,7 @@ def obey(router):
                 Path("block").unlink()
                 time.sleep(2.0)
             if Path("fail").exists():
-                mailbox = router.directory.room("doc:bad")
+                mailbox = router.source
                 if mailbox.occupied and not len(mailbox):
                     mailbox.tell(ProxyCall(("explode",), (), {}))
 
