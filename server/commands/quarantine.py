@@ -36,7 +36,9 @@ def quarantine(
     url: ApiUrl = "http://127.0.0.1:8001",
     token: Token = None,
 ) -> None:
-    """List what made an actor fail twice, hand it in again, or drop it for good.
+    """See to messages that made an actor fail twice.
+
+    Lists them; hands one in again (retry); or drops it for good (drop).
 
     One a line, the newest first. Needs a token of role admin, unless the router runs with --dev. Exit code 1 where a
     retry did not go well: then it stays in quarantine.

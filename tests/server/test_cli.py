@@ -78,13 +78,15 @@ def test_the_version_is_printed(run: Run) -> None:
 def test_help_names_every_command_with_its_purpose(run: Run) -> None:
     """Uncut, and with the commands to try."""
     text = run("--help").out
-    for command in ("serve", "demo", "token", "publish", "listen", "status", "check-config"):
+    for command in ("serve", "demo", "token", "publish", "listen", "status", "quarantine", "check-config"):
         assert re.search(rf"^  {command} +\S", text, re.MULTILINE)
     assert "..." not in text.partition("Commands:")[2]
     assert "postroom demo" in text
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "token", "publish", "listen", "status", "check-config"])
+@pytest.mark.parametrize(
+    "command", ["serve", "demo", "token", "publish", "listen", "status", "quarantine", "check-config"]
+)
 def test_every_command_has_examples(run: Run, command: str) -> None:
     """That can be copied."""
     outcome = run(command, "--help")
