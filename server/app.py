@@ -18,7 +18,7 @@ import structlog
 from actors.child import ChildSpec
 from actors.clock import Clock
 from actors.directory import RoomDirectory
-from actors.errors import PostroomError
+from actors.errors import PostroomError, Refusal
 from actors.identity import ANONYMOUS, SUPERVISOR_ROOM
 from actors.ledger import Ledger
 from actors.log import EventLog, MemoryLog
@@ -32,7 +32,7 @@ from actors.quarantine import Quarantine
 from actors.room import RoomLimits
 from actors.source import NotificationSource
 from actors.supervisor import SupervisorStart
-from actors.supervisor_journal import SUPERVISOR_LIMITS, SupervisorJournal
+from actors.supervisor_journal import KINDS, SUPERVISOR_LIMITS, SupervisorJournal
 
 from . import __version__
 from .auth import Authenticator
@@ -152,6 +152,8 @@ class Router:
             self.source,
             lambda box: NotificationSource.start(self.directory, self.clock, self.quarantine, self.report, mailbox=box),
         )
+        record = SupervisorRecord(self.directory)
+        await self._restore_quarantine(record)
         self.report.open(lambda: self.directory.room(SUPERVISOR_ROOM))
         self.directory.open_watched()
 
@@ -182,7 +184,7 @@ class Router:
             *self._publishing.calls(),
             *Probes(self._readiness).calls(),
             *QuarantineCalls(self.quarantine).calls(),
-            *SupervisorCalls(self._root, self._root_start, SupervisorRecord(self.directory), self.report).calls(),
+            *SupervisorCalls(self._root, self._root_start, record, self.report).calls(),
         ]
         access = Access(self._authenticator, anonymous, origins)
         self._api = Api(calls, access, most_connections=shares.requests)
@@ -281,6 +283,16 @@ class Router:
         )
         self._root.tell(StartChild(spec, mailbox))
         return mailbox
+
+    async def _restore_quarantine(self, record: SupervisorRecord) -> None:
+        """Bring back what was in quarantine when the process before this one ended."""
+        try:
+            entries = await record.everything()
+        except Refusal as refusal:
+            log.warning("quarantine_not_restored", reason=refusal.message)
+            return
+        facts = [(str(entry["kind"]).removeprefix(KINDS), entry) for entry in entries]
+        self.quarantine.restore(facts, self.directory, self.source)
 
     async def _start_log(self) -> EventLog:
         settings = self._settings

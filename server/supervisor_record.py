@@ -10,6 +10,7 @@ from actors import commands, replies
 from actors.directory import RoomDirectory
 from actors.events import Event, decode_data
 from actors.identity import ANONYMOUS, SUPERVISOR_ROOM
+from actors.supervisor_journal import SUPERVISOR_LIMITS
 from actors.times import time_text
 
 from .asking import ask_room
@@ -63,6 +64,10 @@ class SupervisorRecord:
                 before = reply.events[0].offset
         shown = found[:limit] if after is not None else found[-limit:]
         return Entries(SUPERVISOR_ROOM, reply.epoch, shown, reply.more or len(found) > len(shown))
+
+    async def everything(self) -> list[dict[str, Any]]:
+        """Return all entries, oldest first; raises as `page` does."""
+        return (await self.page(after=0, actor=None, limit=SUPERVISOR_LIMITS.history_events)).entries
 
     async def _ask(self, after: int | None, before: int | None) -> replies.History:
         command = commands.History(room=SUPERVISOR_ROOM, after=after, before=before, limit=commands.MOST_HISTORY)
