@@ -27,6 +27,7 @@ from actors.streams import leave_all
 
 from .arrivals import Arrivals
 from .auth import bearer
+from .closings import Closing, Closings
 from .descriptors import Shares
 from .handshake import Gate, select_subprotocol
 from .heartbeat import Heartbeat
@@ -88,6 +89,7 @@ class Listener:
             per_address=registry.per_address,
         )
         self._heartbeat: Heartbeat | None = None
+        self._closings = Closings(ports.clock)
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port.
@@ -170,7 +172,7 @@ class Listener:
             self._heartbeat.remove(connection)
             self._registry.remove(state)
             state.mailbox.tell(WireClosed())
-            self._log_end(connection, state)
+            self._tell_end(connection, state)
             connection.wire = None
             if self._all_closed is not None and not len(self._registry) and not self._all_closed.done():
                 self._all_closed.set_result(None)
@@ -195,18 +197,19 @@ class Listener:
         leave_all(state)
         state.wire.close(CloseCode.GIVEN_UP, "the supervisor gave this connection up; its position stays good")
 
-    def _log_end(self, connection: GuardedConnection, state: ConnectionState) -> None:
+    def _tell_end(self, connection: GuardedConnection, state: ConnectionState) -> None:
         protocol, wire = connection.protocol, connection.wire
         sent = None if protocol.close_rcvd_then_sent else protocol.close_sent  # what the router began to close with
-        log.info(
-            "connection_closed",
-            connection=state.id,
-            user=state.identity.user if state.identity is not None else None,
-            code=connection.close_code if sent is None else sent.code,
-            by="router" if sent is not None or (wire is not None and wire.cut) else "client",
-            stalled=connection.stalled or None,
-            flooded=connection.flooded or None,
-            clean=protocol.close_rcvd is not None,
+        self._closings.add(
+            Closing(
+                connection=state.id,
+                user=state.identity.user if state.identity is not None else None,
+                code=connection.close_code if sent is None else sent.code,
+                by="router" if sent is not None or (wire is not None and wire.cut) else "client",
+                stalled=connection.stalled or None,
+                flooded=connection.flooded or None,
+                clean=protocol.close_rcvd is not None,
+            )
         )
 
     async def drain(self) -> None:
@@ -236,5 +239,6 @@ class Listener:
             if connection.protocol.state is not State.CLOSED:
                 connection.transport.abort()
         await self._server.wait_closed()
+        self._closings.flush()
         if self._heartbeat is not None:
             self._heartbeat.stop()

@@ -155,19 +155,36 @@ def fields_of(call: ast.Call, function: ast.AST) -> frozenset[str]:
 
 
 def log_events() -> dict[str, LogEvent]:
-    """Return what the source logs: every `log.level("event", field=...)` in it."""
+    """Return what the source logs: every `log.level("event", field=...)` and `log.log(level, "event", ...)` in it."""
     found: dict[str, LogEvent] = {}
     for function in functions():
         for node in ast.walk(function):
             match node:
                 case ast.Call(
-                    func=ast.Attribute(value=ast.Name(id="log" | "_log"), attr=level),
-                    args=[ast.Constant(value=str(event)), *_],
+                    func=ast.Attribute(value=ast.Name(id="log" | "_log"), attr="log"),
+                    args=[levels, ast.Constant(value=str(event))],
                 ):
-                    logged = LogEvent("error" if level == "exception" else level, fields_of(node, function))
-                    assert found.get(event, logged) == logged, f"{event} is logged in two ways"
-                    found[event] = logged
+                    level = " or ".join(re.findall(r"logging\.(\w+)", ast.unparse(levels))).lower()
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="log" | "_log"), attr=level),
+                    args=[ast.Constant(value=str(event))],
+                ):
+                    level = "error" if level == "exception" else level
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="log" | "_log"))):
+                    raise AssertionError(f"which event is this? {ast.unparse(node)}")
+                case _:
+                    continue
+            logged = LogEvent(level, fields_of(node, function))
+            assert found.get(event, logged) == logged, f"{event} is logged in two ways"
+            found[event] = logged
     return found
+
+
+def test_every_logger_is_found_by_its_name() -> None:
+    """What `log_events` looks through is all that there is."""
+    for path in (*REPOSITORY.glob("actors/**/*.py"), *REPOSITORY.glob("server/**/*.py")):
+        for line in path.read_text().splitlines():
+            assert "structlog.get_logger" not in line or re.match(r"_?log = structlog\.get_logger\(", line), line
 
 
 def supervisor_entries() -> dict[str, frozenset[str]]:

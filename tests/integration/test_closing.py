@@ -352,6 +352,36 @@ async def test_sigterm_drains_and_exits_with_0(start_router: Callable[..., Route
     assert [(line["code"], line["by"]) for line in closed] == [(1001, "router")] * 20
 
 
+async def test_a_mass_disconnect_is_one_line_and_details_at_debug_level(
+    start_router: Callable[..., RouterProcess],
+) -> None:
+    """Those that were cut are counted, and those that a drain closes; whoever looks at debug level finds each."""
+    process = start_router("--dev", environment={"POSTROOM_LOG_LEVEL": "debug"})
+
+    async def crowd() -> list[NativeClient]:
+        return list(await asyncio.gather(*(NativeClient(process.ws_url).__aenter__() for _ in range(60))))
+
+    def lines(event: str, level: str) -> list[Message]:
+        log = [json.loads(line) for line in process.log.splitlines() if line.startswith("{")]
+        return [line for line in log if line["event"] == event and line["level"] == level]
+
+    for client in await crowd():
+        client.cut()
+    await wait_until(lambda: lines("connections_closed", "info"), "the summary")
+    drained = await crowd()
+    process.signal(signal.SIGTERM)
+    assert {code for code, _ in await asyncio.gather(*(client.closed() for client in drained))} == {1001}
+    assert await asyncio.to_thread(process.wait, 10) == 0
+    singly = lines("connection_closed", "info")
+    together = lines("connections_closed", "info")
+    each = lines("connection_closed", "debug")
+    assert sum(line["count"] for line in together) + len(singly) == 120
+    assert sum(line["count"] for line in together) == len(each)
+    assert len({line["connection"] for line in (*singly, *each)}) == 120
+    assert all(sum(line["codes"].values()) == line["count"] for line in together)
+    assert process.log.index('"router_stopped"') > process.log.rindex('"connections_closed"')
+
+
 async def test_sigterm_does_not_wait_for_a_client_that_does_not_answer(
     start_router: Callable[..., RouterProcess],
 ) -> None:
@@ -384,7 +414,7 @@ async def test_the_log_says_who_ended_each_connection(logged: list[dict[str, Any
                 await client.closed()
             else:
                 await client.ended()  # it answers no ping
-        await wait_until(lambda: not len(router.registry), "it is gone")
+        await wait_until(lambda: any(line["event"] == "connection_closed" for line in logged[before:]), "it is gone")
         (line,) = [line for line in logged[before:] if line["event"] == "connection_closed"]
         return line
 

@@ -113,6 +113,7 @@ async def test_a_client_that_reads_nothing_any_more_is_cut(logged: list[dict[str
             await wait_until(lambda: len(router.registry) == 1, "the registry forgets the stalled client")
             stalled.socket.transport.resume_reading()
             assert await stalled.closed() == (None, None)
+            await wait_until(lambda: any(line["event"] == "connection_closed" for line in logged), "the log says so")
             (ended,) = [line for line in logged if line["event"] == "connection_closed"]
             assert (ended["connection"], ended["stalled"]) == (state.id, True)
             assert await steady.nothing_more() == []

@@ -50,6 +50,8 @@ class Supervision:
         self.events[event] += 1
         if event == "connection_closed" and said["stalled"]:
             self.events["stalled"] += 1
+        elif event == "connections_closed":
+            self.events["stalled"] += said["stalled"] or 0
         if event == "actor_failed" and _PLANNED in said["error"]:
             self.failed[said["actor_class"]] += 1
         elif event == "actor_failed" and said["exception_type"] == "Escalation":
