@@ -18,6 +18,7 @@ from .mailbox import Mailbox
 from .messages import Attached, Close, Joined, Revoke, Subscribe
 from .replies import Missing, RoomJoined
 from .subscription import Subscription
+from .tracing import Tracing
 
 __all__ = ["Audience"]
 
@@ -31,10 +32,17 @@ class Audience:
         epoch: The room's epoch.
         history: What those who come back get.
         page: The room's page of the ledger.
+        tracing: Is told of events that belong to a trace.
     """
 
     def __init__(
-        self, room: str, mailbox: Mailbox, epoch: str, history: History, page: dict[str, Subscription]
+        self,
+        room: str,
+        mailbox: Mailbox,
+        epoch: str,
+        history: History,
+        page: dict[str, Subscription],
+        tracing: Tracing,
     ) -> None:
         self._room = room
         self._mailbox = mailbox
@@ -43,7 +51,7 @@ class Audience:
         self._subscribers = page
         self._live: dict[str, Subscription] = {}
         """Who gets events as they come; the others are on their way through the history."""
-        self._fan_out = FanOut()
+        self._fan_out = FanOut(tracing)
 
     def __len__(self) -> int:
         return len(self._subscribers)

@@ -29,7 +29,7 @@ class Batch:
             to why those between are not here: `conflated` or `expired`. Empty: none was left out.
     """
 
-    __slots__ = ("_frames", "events", "gaps", "prev", "room", "top")
+    __slots__ = ("_frames", "events", "gaps", "prev", "room", "top", "traced")
 
     def __init__(self, room: str, events: Sequence[Event], gaps: Mapping[int, str] = _NO_GAPS) -> None:
         self.room = room
@@ -38,6 +38,8 @@ class Batch:
         self.prev = events[0].prev
         """Offset of the event before the first one."""
         self.top = events[-1].offset
+        self.traced = tuple([event for event in self.events if event.draft.traceparent is not None])
+        """Those that belong to a trace."""
         self._frames: dict[Codec, bytes] = {}
 
     def __len__(self) -> int:

@@ -119,6 +119,7 @@ class Publish(_RoomCommand, frozen=True):
     delivery: str | None = None
     key: str | None = None
     ack: str | None = None
+    traceparent: str | None = None
 
 
 class State(_RoomCommand, frozen=True):

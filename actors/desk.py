@@ -111,6 +111,7 @@ class Desk:
                 key=command.key,
                 delivery=command.delivery,
                 ack=command.ack,
+                traceparent=command.traceparent,
                 reply_to=self._state.mailbox if command.id is not None else self._quiet,
                 tag=command,
                 at=self._ports.clock.monotonic(),

@@ -38,6 +38,7 @@ from .quarantine import Quarantine
 from .report import Report, unreported
 from .room import Room, RoomLimits, RoomPorts
 from .subscription import Subscription
+from .tracing import Tracing
 from .unavailable import refuse
 
 __all__ = ["RoomDirectory"]
@@ -62,6 +63,7 @@ class RoomDirectory:
         quarantine: Where events go on which a room fails twice.
         report: Is told of repairs.
         apart: Rooms that hold more or less than `limits`.
+        tracing: Is told of events that belong to a trace; None: nobody wants spans.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class RoomDirectory:
         quarantine: Quarantine,
         report: Report = unreported,
         apart: Mapping[str, RoomLimits] = _NONE,
+        tracing: Tracing | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._log = log
@@ -88,6 +91,7 @@ class RoomDirectory:
             limits=limits,
             pressure=pressure,
             quarantine=quarantine,
+            tracing=tracing or Tracing(clock),
             report=report,
         )
         self._apart = {name: msgspec.structs.replace(self._ports, limits=others) for name, others in apart.items()}

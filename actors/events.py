@@ -111,6 +111,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     delivery: Delivery = "keep"
     ack: bool = False
     """Whether an alert stays in the state until somebody acknowledges it."""
+    traceparent: str | None = None
+    """Which trace it belongs to, valid (`trace.valid_traceparent`). Not kept in the log."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -138,6 +140,7 @@ def draft(
     key: str | None = None,
     delivery: str | None = None,
     ack: str | None = None,
+    traceparent: str | None = None,
 ) -> Draft:
     """Check what a publisher sent and make a draft of it.
 
@@ -149,6 +152,7 @@ def draft(
         key: Conflation key, 1 to 200 characters; None: one key for the room and kind.
         delivery: `keep`, `latest` or `ephemeral`; None: what is usual for the kind.
         ack: `required` keeps an alert until it is acknowledged; None: only where the severity is critical.
+        traceparent: A valid trace context; None: it belongs to no trace.
 
     Raises:
         Refusal: `invalid_event`, with what is wrong and what would be right.
@@ -195,6 +199,7 @@ def draft(
         key=key,
         delivery=delivery,  # type: ignore[arg-type]  # one of the three, checked above
         ack=must_ack,
+        traceparent=traceparent,
     )
 
 

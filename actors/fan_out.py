@@ -11,6 +11,7 @@ from .batch import Batch
 from .codec import Codec
 from .messages import LineFailed
 from .subscription import Subscription
+from .tracing import Tracing
 
 __all__ = ["FanOut"]
 
@@ -21,11 +22,16 @@ _SLICE_BYTES = 2 * 1024 * 1024
 
 
 class FanOut:
-    """What is on its way to a room's subscribers, a slice at a time, so that a large room does not hold the loop."""
+    """What is on its way to a room's subscribers, a slice at a time, so that a large room does not hold the loop.
 
-    __slots__ = ("_batches", "_next", "_size", "_subscriptions")
+    Args:
+        tracing: Is told when events that belong to a trace are out.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_batches", "_began", "_mailed", "_next", "_size", "_subscriptions", "_tracing")
+
+    def __init__(self, tracing: Tracing) -> None:
+        self._tracing = tracing
         self._batches: deque[Batch] = deque()
         """The first one is under way."""
         self._subscriptions: list[Subscription] = []
@@ -34,6 +40,9 @@ class FanOut:
         """About how many bytes each of them gets."""
         self._next = 0
         """The first of them who has not got it."""
+        self._mailed = 0
+        """How many of the others have it in their mailbox."""
+        self._began = 0.0
 
     def add(self, batch: Batch) -> None:
         """Put a batch behind those that are under way."""
@@ -49,20 +58,25 @@ class FanOut:
         while self._batches and left > 0 and bytes_left > 0:
             batch = self._batches[0]
             if not self._next:
-                self._subscriptions, self._size = list(live), batch.size
+                self._subscriptions, self._size, self._mailed = list(live), batch.size, 0
+                if batch.traced:
+                    self._began = self._tracing.now()
             served = self._subscriptions[self._next : self._next + min(left, 1 + bytes_left // self._size)]
-            _send(batch, served)
+            self._mailed += _send(batch, served)
             self._next += len(served)
             left -= len(served)
             bytes_left -= len(served) * self._size
             if self._next >= len(self._subscriptions):
                 self._batches.popleft()
+                if batch.traced:
+                    by_line = len(self._subscriptions) - self._mailed
+                    self._tracing.sent(batch, self._began, by_line=by_line, by_mail=self._mailed)
                 self._subscriptions, self._next = [], 0
         return bool(self._batches)
 
 
-def _send(batch: Batch, subscriptions: Iterable[Subscription]) -> None:
-    """Give a batch to each of them.
+def _send(batch: Batch, subscriptions: Iterable[Subscription]) -> int:
+    """Give a batch to each of them; return how many have it in their mailbox.
 
     The loop's body is most of what a delivery costs outside the kernel, so it touches as little as it can: what was
     last touched some milliseconds ago is not in the processor's cache.
@@ -70,7 +84,7 @@ def _send(batch: Batch, subscriptions: Iterable[Subscription]) -> None:
     envelope = Envelope(batch)  # one for all: nobody answers it
     prev, top = batch.prev, batch.top
     codec: Codec | None = None
-    frames, size = b"", 0
+    frames, size, mailed = b"", 0, 0
     for subscription in subscriptions:
         line = subscription.line
         if line is not None and line.open and subscription.cursor == prev and subscription.direct:
@@ -88,3 +102,5 @@ def _send(batch: Batch, subscriptions: Iterable[Subscription]) -> None:
                 subscription.mailbox.tell(LineFailed(error))
                 continue
         subscription.mailbox.put_here(envelope)
+        mailed += 1
+    return mailed

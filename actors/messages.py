@@ -78,6 +78,8 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     delivery: str | None = None
     ack: str | None = None
+    traceparent: str | None = None
+    """Which trace it belongs to (W3C Trace Context); what is malformed is ignored. None: to none."""
     reply_to: Target | None = None
     """Who is told `Published` or `Refused`, once for each room."""
     tag: Any = None

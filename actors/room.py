@@ -46,6 +46,7 @@ from .questions import RoomFacts, answer
 from .receipts import Receipts
 from .report import Report, unreported
 from .restoring import restore
+from .tracing import Tracing
 
 __all__ = ["Directory", "Room", "RoomLimits", "RoomPorts"]
 
@@ -93,6 +94,7 @@ class RoomPorts(msgspec.Struct, frozen=True):
     limits: RoomLimits
     pressure: Pressure
     quarantine: Quarantine
+    tracing: Tracing
     report: Report = unreported
     """Is told of repairs."""
 
@@ -141,7 +143,8 @@ class Room(LoopActor):
         """Whether something that was accepted will not be committed."""
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
-        self._audience = Audience(name, mailbox, self._epoch, self._history, ports.ledger.page(name))
+        page = ports.ledger.page(name)
+        self._audience = Audience(name, mailbox, self._epoch, self._history, page, ports.tracing)
         self._note = ports.ledger.note(name)
         self._newest_at = 0.0
         """When the last event of this batch was handed in."""
@@ -273,6 +276,8 @@ class Room(LoopActor):
             if event.draft.ack or event.draft.kind in _ALARMING:
                 self._watched = self._watched or event.draft.ack
                 self._alarm.set()
+            if event.draft.traceparent is not None:
+                self._ports.tracing.committed(self._name, event)
             self._fresh.append(event)
             self._fresh_bytes += len(memoryview(event.draft.data))
         self._settle(message)

@@ -18,6 +18,8 @@ from .messages import Append, Publish, Receipt, Refused
 from .poison import of_publish
 from .quarantine import Quarantine
 from .report import Report, unreported
+from .trace import valid_traceparent
+from .tracing import Tracing
 
 __all__ = ["NotificationSource"]
 
@@ -30,6 +32,7 @@ class NotificationSource(LoopActor):
         clock: Stamps the events.
         quarantine: Where events go on which it fails twice.
         report: Is told of repairs.
+        tracing: Is told of events that belong to a trace; None: nobody wants spans.
         mailbox: Where it lives.
     """
 
@@ -41,6 +44,7 @@ class NotificationSource(LoopActor):
         clock: Clock,
         quarantine: Quarantine,
         report: Report = unreported,
+        tracing: Tracing | None = None,
         *,
         mailbox: Mailbox,
     ) -> None:
@@ -51,6 +55,7 @@ class NotificationSource(LoopActor):
         self._quarantine = quarantine
         self._begun: Publish | None = None
         """The last event that a room or its publisher was told of."""
+        self._tracing = tracing or Tracing(clock)
         self._prefix = secrets.token_hex(5)
         self._numbers = itertools.count(1)
 
@@ -95,6 +100,8 @@ class NotificationSource(LoopActor):
             mailbox = self._directory.room(room)
             self._begun = message
             mailbox.tell(append)
+        if made.traceparent is not None:
+            self._tracing.taken(made, message.rooms, message.at)
 
     def _publish_asked(self, message: Publish) -> None:
         made = self._draft(message)
@@ -110,6 +117,8 @@ class NotificationSource(LoopActor):
         answers = Answers(len(message.rooms), answer)
         for place, room in enumerate(message.rooms):
             self._directory.room(room).tell(Append(made, message.event_id is not None, answers, place))
+        if made.traceparent is not None:
+            self._tracing.taken(made, message.rooms, message.at)
 
     def _draft(self, message: Publish) -> Draft:
         """Check and stamp an event; raises `Refusal`."""
@@ -132,6 +141,7 @@ class NotificationSource(LoopActor):
             key=message.key,
             delivery=message.delivery,
             ack=message.ack,
+            traceparent=None if message.traceparent is None else valid_traceparent(message.traceparent),
         )
 
     def _refuse_poison(self, message: Publish) -> None:

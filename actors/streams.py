@@ -7,6 +7,7 @@ from .delivery import deliver, expire
 from .ledger import ConnectionState
 from .messages import Attach, Attached, Detach, Joined
 from .subscription import Subscription
+from .tracing import log_delivery
 
 __all__ = ["Streams", "leave_all"]
 
@@ -64,8 +65,15 @@ class Streams:
         hold = self._wire.paused or outbox.held > 0 or self._exceeds(self._wire.room, batch)
         if (hold or outbox.full) and not self._may_hold(hold):
             self._fall_behind(subscription)
-        elif not deliver(subscription, batch, self._codec, outbox, hold=hold) and not subscription.reattaching:
+        elif not self._deliver(subscription, batch, hold=hold) and not subscription.reattaching:
             self._reattach(subscription)  # a batch was lost with an actor; the room has it still
+
+    def _deliver(self, subscription: Subscription, batch: Batch, *, hold: bool) -> bool:
+        after = subscription.cursor
+        delivered = deliver(subscription, batch, self._codec, self._outbox, hold=hold)
+        if batch.traced and delivered:
+            log_delivery(subscription, batch, after, held=hold)
+        return delivered
 
     def _exceeds(self, room: int, batch: Batch) -> bool:
         """Return whether a batch is more than the client may be written at once: then it goes a piece at a time."""
@@ -148,7 +156,7 @@ class Streams:
             return
         hold = self._outbox.held > 0
         if page is not None:
-            deliver(subscription, page, self._codec, self._outbox, hold=hold)
+            self._deliver(subscription, page, hold=hold)
         if more:
             self._behind.add(subscription.room)
         else:

@@ -24,6 +24,7 @@ class PublishBody(msgspec.Struct, frozen=True, kw_only=True):
     delivery: str | None = None
     key: str | None = None
     ack: str | None = None
+    traceparent: str | None = None
 
     def __post_init__(self) -> None:
         if (self.room is None) == (self.rooms is None):

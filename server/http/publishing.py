@@ -14,6 +14,7 @@ from actors.future import LoopFuture
 from actors.mailbox import Mailbox
 from actors.messages import Publish, Receipt
 from actors.pressure import Pressure
+from actors.trace import valid_traceparent
 
 from .answers import json_answer, refusal_body
 from .bodies import BodyReader, PublishBody
@@ -81,7 +82,9 @@ class Publishing:
         finally:
             self._reading -= size
         for number, result in zip(
-            (number for number, event in events for _ in event.all_rooms), await self._ask(targets), strict=True
+            (number for number, event in events for _ in event.all_rooms),
+            await self._ask(targets, _trace_of(request)),
+            strict=True,
         ):
             results.setdefault(number, []).append(result)
         flat = [result for number in range(len(items)) for result in results[number]]
@@ -148,8 +151,10 @@ class Publishing:
             self._under_way += self._waiting.pop(turn)
             turn.set_result(None)
 
-    async def _ask(self, targets: list[tuple[PublishBody, str]]) -> tuple[Receipt | Refusal, ...]:
-        """Publish in order what was admitted, wait for every commit."""
+    async def _ask(
+        self, targets: list[tuple[PublishBody, str]], traceparent: str | None
+    ) -> tuple[Receipt | Refusal, ...]:
+        """Publish in order what was admitted, wait for every commit. An event's own trace goes before the request's."""
         try:
             if not targets:
                 return ()
@@ -166,6 +171,7 @@ class Publishing:
                         key=event.key,
                         delivery=event.delivery,
                         ack=event.ack,
+                        traceparent=valid_traceparent(event.traceparent) or traceparent,
                         reply_to=answers,
                         tag=place,
                         at=now,
@@ -174,6 +180,12 @@ class Publishing:
             return await done
         finally:
             self._settle(len(targets))
+
+
+def _trace_of(request: web.Request) -> str | None:
+    """Return the trace that the whole request belongs to; two of them are none (W3C Trace Context, 3.2)."""
+    named = request.headers.getall("traceparent", ())
+    return named[0] if len(named) == 1 else None
 
 
 def _targets(events: list[tuple[int, PublishBody]]) -> list[tuple[PublishBody, str]]:

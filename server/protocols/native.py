@@ -45,6 +45,7 @@ class _Event(msgspec.Struct, tag_field="type", tag="event", omit_defaults=True):
     key: str | None = None
     delivery: str = "keep"
     ack: str | None = None
+    traceparent: str | None = None
 
 
 class _History(msgspec.Struct, tag_field="type", tag="history", omit_defaults=True, kw_only=True):
@@ -115,6 +116,7 @@ def _event(room: str, event: Event) -> _Event:
         key=draft.key,
         delivery=draft.delivery,
         ack="required" if draft.ack else None,
+        traceparent=draft.traceparent,
     )
 
 

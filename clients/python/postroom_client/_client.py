@@ -174,6 +174,7 @@ class Client:
         event_id: str | None = None,
         delivery: Delivery | None = None,
         key: str | None = None,
+        traceparent: str | None = None,
     ) -> Receipt:
         """Publish an event and return where it is, once it is committed. Needs the right to.
 
@@ -184,6 +185,7 @@ class Client:
             event_id: Names the event; the router takes it once. None: a random one.
             delivery: `keep`, `latest` or `ephemeral`; None: what is usual for the kind.
             key: What a `latest` value replaces; None: one key per room and kind.
+            traceparent: Which trace it belongs to (W3C Trace Context); None: to none.
 
         Raises:
             TypeError: `data` holds something that JSON has no form for.
@@ -196,6 +198,7 @@ class Client:
             "event_id": event_id,
             "delivery": delivery,
             "key": key,
+            "traceparent": traceparent,
         }
         answer = await self._ask("publish", fields, PublishedMessage, event_id)
         return Receipt(answer.room, answer.epoch, answer.offset, answer.event_id, answer.duplicate)

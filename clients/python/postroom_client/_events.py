@@ -36,6 +36,8 @@ class Event(msgspec.Struct, frozen=True, tag="event", tag_field="type", kw_only=
     """`keep`, `latest` or `ephemeral`, where it is not what is usual for the kind."""
     ack: str | None = None
     """`required`: an alert that stays in the room's state until somebody acknowledges it."""
+    traceparent: str | None = None
+    """Which trace it belongs to (W3C Trace Context), where the publisher said so and the router knows still."""
 
     def read(self, shape: type[_Data]) -> _Data:
         """Return the data as a type of your own: a msgspec Struct, a dataclass or a TypedDict.

@@ -29,6 +29,8 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
     """None: what is usual for the kind (`latest` for progress and system, else `keep`)."""
     key: str | None = None
     """A `latest` value replaces an older one of the same room, kind and key. None: one key per room and kind."""
+    traceparent: str | None = None
+    """Which trace it belongs to (W3C Trace Context); it comes back with the event. None: to none."""
     extra: Mapping[str, object] | None = None
     """More data fields, JSON values. None: none."""
 
@@ -55,7 +57,7 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
         return event
 
 
-_EVENT_FIELDS = frozenset({"room", "event_id", "delivery", "key", "ack"})
+_EVENT_FIELDS = frozenset({"room", "event_id", "delivery", "key", "ack", "traceparent"})
 
 
 class Notification(_Options, frozen=True):
