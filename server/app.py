@@ -7,6 +7,7 @@ import contextlib
 import errno
 import gc
 import inspect
+import os
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,6 +34,7 @@ from actors.room import RoomLimits
 from actors.source import NotificationSource
 from actors.supervisor import SupervisorStart
 from actors.supervisor_journal import KINDS, SUPERVISOR_LIMITS, SupervisorJournal
+from actors.tracing import Tracing
 
 from . import __version__
 from .auth import Authenticator
@@ -53,6 +55,7 @@ from .origins import OriginPolicy
 from .registry import Registry
 from .settings import MEMORY, Settings
 from .supervisor_record import SupervisorRecord
+from .tracing import spans_for
 
 __all__ = ["Addresses", "Plugin", "Router", "StartError", "run"]
 
@@ -123,6 +126,8 @@ class Router:
         self.log = await self._start_log()
 
         # Rooms and the source of their events.
+        self._spans = spans_for(os.environ)
+        tracing = Tracing(self.clock, self._spans)
         rooms = self._start_supervisor("rooms")
         limits = RoomLimits(
             history_events=settings.history_events,
@@ -144,13 +149,16 @@ class Router:
             quarantine=self.quarantine,
             report=self.report,
             apart={SUPERVISOR_ROOM: SUPERVISOR_LIMITS},
+            tracing=tracing,
         )
         self.source = Mailbox(name="source")
         """Where services in this process hand in events: `tell(Publish(...))`, or `ask` and await the receipts."""
         self._start_child(
             "source",
             self.source,
-            lambda box: NotificationSource.start(self.directory, self.clock, self.quarantine, self.report, mailbox=box),
+            lambda box: NotificationSource.start(
+                self.directory, self.clock, self.quarantine, self.report, tracing, mailbox=box
+            ),
         )
         record = SupervisorRecord(self.directory)
         await self._restore_quarantine(record)
@@ -219,6 +227,8 @@ class Router:
         if self._started:
             await self._close_record()
         await self._stop_actors()
+        if self._spans is not None:
+            await self._spans.stop()
         if len(self.ledger):
             log.error("subscriptions_left", count=len(self.ledger))
         if self._started:
