@@ -53,6 +53,7 @@ from .listener import Listener
 from .logs import redact
 from .origins import OriginPolicy
 from .registry import Registry
+from .reloading import Reloading, on_hangup
 from .settings import MEMORY, Settings
 from .supervisor_record import SupervisorRecord
 from .tracing import spans_for
@@ -168,6 +169,7 @@ class Router:
         # The outside.
         connections = self._start_supervisor("connections")
         self._authenticator = Authenticator(settings)
+        self.reloading = Reloading(settings, self._authenticator, self.report)
         shares = share(settings.max_connections, settings.max_handshakes)
         self.registry = Registry(
             most=shares.connections,
@@ -415,6 +417,7 @@ def run(
     *,
     on_ready: Callable[[Addresses], None] | None = None,
     plugins: Sequence[Plugin] = (),
+    load: Callable[[], Settings] | None = None,
 ) -> int:
     """Run a router until SIGTERM or SIGINT, then drain it.
 
@@ -422,6 +425,7 @@ def run(
         settings: See `settings.Settings`.
         on_ready: Called once everything is up.
         plugins: Called before that, in order.
+        load: Gathers the settings again, when SIGHUP asks for it. None: SIGHUP ends the process, as any other.
 
     Returns:
         The exit code: 0, or 1 when the root supervisor failed.
@@ -433,7 +437,7 @@ def run(
     # Python does unless told otherwise, takes a third of the time when thousands of clients come back at once.
     gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        return runner.run(_run(settings, on_ready, plugins))
+        return runner.run(_run(settings, on_ready, plugins, load))
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -444,9 +448,16 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _run(settings: Settings, on_ready: Callable[[Addresses], None] | None, plugins: Sequence[Plugin]) -> int:
+async def _run(
+    settings: Settings,
+    on_ready: Callable[[Addresses], None] | None,
+    plugins: Sequence[Plugin],
+    load: Callable[[], Settings] | None,
+) -> int:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, reload = asyncio.Event(), asyncio.Event()
+    if load is not None:
+        on_hangup(reload, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     router = Router(settings, plugins)
@@ -461,11 +472,14 @@ async def _run(settings: Settings, on_ready: Callable[[Addresses], None] | None,
     addresses = starting.result()
     if on_ready is not None:
         on_ready(addresses)
+    reloading = None if load is None else asyncio.ensure_future(router.reloading.serve(reload, load))
     failed = asyncio.ensure_future(router.failed())
     await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
     if failed.done():
         log.critical("root_supervisor_failed", error=str(failed.result().cause))
         return 1
     failed.cancel()
+    if reloading is not None:
+        reloading.cancel()
     await router.stop()
     return 0

@@ -10,7 +10,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import jwt
 
@@ -18,8 +17,9 @@ from actors.errors import ErrorCode, Refusal
 from actors.identity import ROLES, Identity, is_room_name
 
 from .jwks import KeySet
-from .keys import Key, KeyFileError, key_from_pem, key_from_secret
-from .settings import Settings, SettingsError
+from .keys import Key
+from .settings import Settings
+from .trust import Trust, trust_from
 
 __all__ = ["MAX_TOKEN_CHARS", "Authenticator", "bearer", "issue_token"]
 
@@ -44,15 +44,9 @@ class Authenticator:
     """
 
     def __init__(self, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
-        keys = []
-        if settings.secret is not None:
-            keys.append(key_from_secret(settings.secret))
-        if settings.key_file is not None:
-            keys.append(_key_from(settings.key_file))
-        self._keys = {key.algorithm: key for key in keys}
-        self._key_set = None if settings.jwks_url is None else KeySet(settings.jwks_url)
-        self._audience = settings.audience
-        self._issuer = settings.issuer
+        self.trust = trust_from(settings)
+        """What tokens are held against; `take` replaces it."""
+        self._key_set = None if self.trust.jwks_url is None else KeySet(self.trust.jwks_url)
         self._now = now
 
     def check(self, token: str, reply: _Reply) -> None:
@@ -87,6 +81,20 @@ class Authenticator:
             raise outcome
         return outcome
 
+    def take(self, trust: Trust) -> None:
+        """Hold tokens against this from now on. What the key set has fetched is forgotten, wherever it is fetched from.
+
+        Who is connected stays so until its token ends.
+        """
+        moved = trust.jwks_url != self.trust.jwks_url
+        self.trust = trust
+        if self._key_set is not None and moved:
+            self._key_set.close("the keys are fetched from elsewhere now")
+        elif self._key_set is not None:
+            self._key_set.forget()
+        if moved:
+            self._key_set = None if trust.jwks_url is None else KeySet(trust.jwks_url)
+
     def close(self) -> None:
         """Stop fetching keys; whoever waits for one is refused."""
         if self._key_set is not None:
@@ -96,16 +104,16 @@ class Authenticator:
         """Return the key id of a token that the key set is to check; None: one of our own keys is."""
         kid = header.get("kid")
         asymmetric = header.get("alg") in ("RS256", "ES256")
-        if self._key_set is None or not asymmetric or (kid is None and header["alg"] in self._keys):
+        if self._key_set is None or not asymmetric or (kid is None and header["alg"] in self.trust.keys):
             return None
         if not kid:
             raise _unauthenticated("names no key (kid), which the identity provider's tokens need")
         return str(kid)
 
     def _own_key(self, header: Mapping[str, object]) -> Key:
-        key = self._keys.get(str(header.get("alg")))
+        key = self.trust.keys.get(str(header.get("alg")))
         if key is None:
-            accepted = [*self._keys, *(["RS256", "ES256"] if self._key_set is not None else [])]
+            accepted = [*self.trust.keys, *(["RS256", "ES256"] if self._key_set is not None else [])]
             if not accepted:
                 message = (
                     "this router has no key to check a token with: leave the token out (--dev asks for none), "
@@ -130,13 +138,13 @@ class Authenticator:
                 token,
                 "" if key is None else key.material,
                 algorithms=None if key is None else [key.algorithm],
-                audience=self._audience,
-                issuer=self._issuer,
+                audience=self.trust.audience,
+                issuer=self.trust.issuer,
                 options={
                     "verify_signature": key is not None,
                     "require": ["exp", "sub"],
-                    "verify_aud": self._audience is not None,
-                    "verify_iss": self._issuer is not None,
+                    "verify_aud": self.trust.audience is not None,
+                    "verify_iss": self.trust.issuer is not None,
                     "verify_sub": True,
                     # Below, with our clock, and numbers only: PyJWT also takes "1700000000".
                     "verify_exp": False,
@@ -158,13 +166,6 @@ class Authenticator:
             raise Refusal(ErrorCode.TOKEN_EXPIRED, message)
         if claims.get("nbf") is not None and _number(claims, "nbf") > now:
             raise _unauthenticated("is not valid yet (nbf)")
-
-
-def _key_from(path: Path) -> Key:
-    try:
-        return key_from_pem(path)
-    except KeyFileError as error:
-        raise SettingsError("key_file", str(path), str(error)) from error
 
 
 def bearer(header: str | None) -> str | None:

@@ -77,12 +77,22 @@ class KeySet:
         else:
             self._waiting.append((kid, reply))
 
-    def close(self) -> None:
+    def forget(self) -> None:
+        """Know no key any more: they are fetched anew for the next token, and for those that wait for a fetch now."""
+        self._keys = {}
+        self._fetched_at = self._tried_at = float("-inf")
+        self._failed = False
+        if self._waiting is not None:
+            waiting = self._waiting
+            self._fetch(self._clock())
+            self._waiting = waiting
+
+    def close(self, reason: str = "the router is stopping") -> None:
         """Refuse who is waiting and stop the fetching thread, without waiting for it."""
         self._closed = True
         if self._fetcher is not None:
             self._fetcher.stop(block=False)
-        self._answer(lambda kid: _busy("the router is stopping"))
+        self._answer(lambda kid: _busy(reason))
 
     def _fetch(self, now: float) -> None:
         loop = asyncio.get_running_loop()

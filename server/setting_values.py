@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import inspect
 
-__all__ = ["MAKE_SECRET", "MIN_SECRET_BYTES", "complaint", "convert", "is_loopback"]
+__all__ = ["MAKE_SECRET", "MIN_SECRET_BYTES", "complaint", "convert", "is_loopback", "read_secret"]
 
 MIN_SECRET_BYTES = 32
 """HS256 needs a key as long as its hash (RFC 7518, 3.2)."""
 MAKE_SECRET = 'export POSTROOM_SECRET=$(python3 -c "import secrets; print(secrets.token_urlsafe(32))")'
 """The shell command that every message about a missing secret names."""
+
+_LONGEST_SECRET = 65_536
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?\Z")
 _PLUGIN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*\Z")
@@ -56,6 +58,25 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def read_secret(path: Path) -> str:
+    """Return the secret that a file holds; one line end after it is not part of it. Blocks while it reads.
+
+    Raises:
+        ValueError: With what is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_SECRET + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ValueError(f"cannot read {path}: {error.strerror if isinstance(error, OSError) else error}") from None
+    if len(content) > _LONGEST_SECRET:
+        raise ValueError(f"{path} has more than {_LONGEST_SECRET} bytes, which is no secret")
+    try:
+        return content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise ValueError(f"what {path} holds is not text in UTF-8; make another secret: {MAKE_SECRET}") from None
 
 
 def _path(_type: type, raw: object) -> Path:

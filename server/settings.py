@@ -18,7 +18,7 @@ from msgspec import Meta, inspect
 
 from actors.errors import PostroomError
 
-from .setting_values import MAKE_SECRET, complaint, convert, is_loopback
+from .setting_values import MAKE_SECRET, complaint, convert, is_loopback, read_secret
 
 __all__ = [
     "DEFAULT_JOURNAL",
@@ -74,6 +74,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """No token needed and no caps per user, address and second; loopback addresses only."""
     secret: str | None = None
     """Shared secret that HS256 tokens are signed with, 32 bytes or more. None: HS256 tokens are refused."""
+    secret_file: Path | None = None
+    """File that holds the secret, instead of `secret`; one line end after it is ignored. None: no such file."""
     key_file: Path | None = None
     """PEM file with the public key that RS256 (RSA) or ES256 (P-256) tokens are checked with. None: no such key."""
     jwks_url: str | None = None
@@ -226,12 +228,29 @@ def resolve(
     ):
         values[name] = _value(name, raw, source_name)
         sources[name] = source_name
+    _read_secret(values, sources)
     if values.get("dev"):
         for name, value in _DEV_DEFAULTS.items():
             if name not in values:
                 values[name] = value
                 sources[name] = "default of --dev"
     return msgspec.structs.replace(Settings(), **values), sources
+
+
+def _read_secret(values: dict[str, object], sources: dict[str, str]) -> None:
+    """Take the secret out of its file."""
+    path = values.get("secret_file")
+    if not isinstance(path, Path):
+        return
+    if "secret" in values:
+        message = f"there is a secret, too (from {sources['secret']}): give one of them"
+        raise SettingsError("secret_file", sources["secret_file"], message)
+    try:
+        secret = read_secret(path)
+    except ValueError as error:
+        raise SettingsError("secret_file", sources["secret_file"], str(error)) from None
+    values["secret"] = _value("secret", secret, str(path))
+    sources["secret"] = str(path)
 
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -290,7 +309,7 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[tupl
             close = difflib.get_close_matches(name.replace("-", "_").lower(), _FIELDS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"settings are: {', '.join(_FIELDS)}"
             raise SettingsError(name, str(config), f"there is no such setting; {hint}")
-        if isinstance(raw, str) and (name == "key_file" or (name == "journal" and raw != MEMORY)):
+        if isinstance(raw, str) and (name in ("key_file", "secret_file") or (name == "journal" and raw != MEMORY)):
             raw = str(config.parent / raw)
         yield str(config), raw, name
 
@@ -323,7 +342,7 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
             "the router has nothing to check tokens with.\n"
             "  To try it out on this machine:        postroom serve --dev\n"
             f"  To run it for others, make a secret:  {MAKE_SECRET}\n"
-            "  (or set key_file or jwks_url, where an identity provider makes the tokens)"
+            "  (or name its file in secret_file; or use key_file or jwks_url, if an identity provider makes the tokens)"
         )
         raise SettingsError("secret", sources["secret"], message)
     if settings.port == settings.api_port != 0 and settings.host == settings.api_host:

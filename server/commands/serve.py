@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,8 +71,9 @@ def serve(
         "dev": dev,
         "plugins": plugin,
     }
-    settings = load(flags, os.environ, config)
-    _run(settings, lambda addresses: _greet(addresses, settings), [])
+    load_again = partial(load, flags, os.environ, config)
+    settings = load_again()
+    _run(settings, lambda addresses: _greet(addresses, settings), [], load_again)
 
 
 def demo(port: Port = None, api_port: ApiPort = None) -> None:
@@ -88,8 +90,9 @@ def demo(port: Port = None, api_port: ApiPort = None) -> None:
     from server import demo as demonstration
     from server.settings import load
 
-    settings = load({"dev": True, "port": port, "api_port": api_port}, os.environ)
-    _run(settings, lambda addresses: _greet_demo(addresses, settings), [demonstration.plugin])
+    load_again = partial(load, {"dev": True, "port": port, "api_port": api_port}, os.environ)
+    settings = load_again()
+    _run(settings, lambda addresses: _greet_demo(addresses, settings), [demonstration.plugin], load_again)
 
 
 def warn_unknown() -> None:
@@ -100,20 +103,26 @@ def warn_unknown() -> None:
         tell(printable(f"{variable} is not a setting and was ignored; {hint}".rstrip("; ")))
 
 
-def _run(settings: Settings, greet: Callable[[Addresses], None], more_plugins: Sequence[Plugin]) -> None:
+def _run(
+    settings: Settings,
+    greet: Callable[[Addresses], None],
+    more_plugins: Sequence[Plugin],
+    load: Callable[[], Settings],
+) -> None:
     from server import app, logs
     from server.plugins import load_plugin
 
     warn_unknown()
     logs.configure(settings.log_level, settings.log_format)
     plugins = [*(load_plugin(spec) for spec in settings.plugins), *more_plugins]
-    raise typer.Exit(app.run(settings, on_ready=greet, plugins=plugins))
+    raise typer.Exit(app.run(settings, on_ready=greet, plugins=plugins, load=load))
 
 
 def _greet(addresses: Addresses, settings: Settings) -> None:
     lines = [*_where(addresses, settings), "", "Try, in another terminal:"]
     if not settings.dev and settings.secret is not None:
-        lines[-1] = "Try, in another terminal, with the same POSTROOM_SECRET:"
+        secret = "POSTROOM_SECRET" if settings.secret_file is None else "POSTROOM_SECRET_FILE"
+        lines[-1] = f"Try, in another terminal, with the same {secret}:"
         lines.append("  export POSTROOM_TOKEN=$(postroom token --user me --role admin --publish '*')")
     lines.append(f"  postroom listen session:1{_option(addresses.ws_url, 'ws://127.0.0.1:8000/v1/ws')}")
     hello = """'{"level": "info", "message": "hello"}'"""

@@ -35,8 +35,9 @@ def token(
 ) -> None:
     """Make a token with the router's secret.
 
-    The secret is POSTROOM_SECRET, or `secret` in the settings file; the router must have the same one. A service may
-    publish everywhere; an admin reads everything; a user reads user:USER, their own sessions and what --room names.
+    The secret is POSTROOM_SECRET, in the file that POSTROOM_SECRET_FILE names, or in the settings file; the router must
+    have the same one. A service may publish everywhere; an admin reads everything; a user reads user:USER, their own
+    sessions and what --room names.
 
     \b
     Examples:

@@ -32,6 +32,7 @@ from server.auth import MAX_TOKEN_CHARS, Authenticator, bearer, issue_token
 from server.jwks import JWKS_COOLDOWN_S, JWKS_LIFESPAN_S, KeySet
 from server.keys import Key
 from server.settings import Settings, SettingsError
+from server.trust import trust_from
 
 SECRET = "0123456789abcdef" * 4
 RSA_KEY = rsa.generate_private_key(65537, 2048)
@@ -356,15 +357,18 @@ class Provider:
         self.status = 200
         self.hold = threading.Event()
         self.hold.set()
+        self.asked = threading.Event()
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 provider.requests.append(self.path)
+                body = provider.body
+                provider.asked.set()
                 provider.hold.wait(10)
                 self.send_response(provider.status)
                 self.end_headers()
-                self.wfile.write(provider.body)
+                self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -636,6 +640,68 @@ async def test_nobody_listens_at_the_key_url() -> None:
     authenticator = Authenticator(Settings(jwks_url="http://127.0.0.1:9/jwks"), now=lambda: NOW)
     assert (await refusal_of(authenticator, foreign())).code is ErrorCode.BUSY
     authenticator.close()
+
+
+# --- taking other keys while it runs
+
+
+def test_another_secret_audience_and_issuer_count_at_once() -> None:
+    """What was good before is refused from then on."""
+    authenticator = Authenticator(Settings(secret=SECRET), now=lambda: NOW)
+    old = signed()
+    assert accepted(authenticator, old).user == "ada"
+    other = SECRET[::-1]
+    authenticator.take(trust_from(Settings(secret=other, audience="postroom", issuer="https://id")))
+    assert "signature" in refused(authenticator, old).message
+    assert "aud" in refused(authenticator, jwt.encode(claims(iss="https://id"), other, "HS256")).message
+    good = jwt.encode(claims(iss="https://id", aud="postroom"), other, "HS256")
+    assert accepted(authenticator, good).user == "ada"
+
+
+async def test_keys_that_were_fetched_are_forgotten_and_fetched_at_once(provider: Provider) -> None:
+    """A key that the provider withdrew opens nothing any more, however soon after the last fetch."""
+    with checking(provider) as authenticator:
+        assert (await authenticator.identify(foreign())).user == "ada"
+        provider.publish(two=EC_KEY)
+        authenticator.take(authenticator.trust)
+        assert (await refusal_of(authenticator, foreign())).code is ErrorCode.UNAUTHENTICATED
+        assert (await authenticator.identify(foreign("two", EC_KEY))).user == "ada"
+    assert len(provider.requests) == 2
+
+
+async def test_who_waits_for_keys_when_they_are_forgotten_waits_for_the_new_ones(provider: Provider) -> None:
+    """What was on its way may be from before."""
+    provider.hold.clear()
+    with checking(provider) as authenticator:
+        waiting = asyncio.ensure_future(authenticator.identify(foreign("three", OTHER_RSA_KEY)))
+        await asyncio.to_thread(provider.asked.wait, 5)
+        provider.publish(three=OTHER_RSA_KEY)
+        authenticator.take(authenticator.trust)
+        provider.hold.set()
+        assert (await waiting).user == "ada"
+
+
+async def test_keys_can_come_from_elsewhere_or_from_nowhere(provider: Provider) -> None:
+    """Who waits for the old place may try again."""
+    provider.hold.clear()
+    other = Provider()
+    try:
+        other.publish(one=OTHER_RSA_KEY)
+        with checking(provider) as authenticator:
+            waiting = asyncio.ensure_future(authenticator.identify(foreign()))
+            await asyncio.sleep(0)
+            authenticator.take(trust_from(Settings(jwks_url=other.url)))
+            with pytest.raises(Refusal) as caught:
+                await waiting
+            assert caught.value.code is ErrorCode.BUSY
+            assert (await authenticator.identify(foreign("one", OTHER_RSA_KEY))).user == "ada"
+            assert (await refusal_of(authenticator, foreign())).code is ErrorCode.UNAUTHENTICATED
+            authenticator.take(trust_from(Settings(secret=SECRET)))
+            assert "HS256" in refused(authenticator, foreign("one", OTHER_RSA_KEY)).message
+            assert accepted(authenticator, signed()).user == "ada"
+    finally:
+        provider.hold.set()
+        other.close()
 
 
 async def test_a_reply_that_fails_keeps_nobody_else_waiting(provider: Provider) -> None:

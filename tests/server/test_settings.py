@@ -195,6 +195,62 @@ def test_a_secret_of_32_bytes_will_do() -> None:
     assert load({}, {"POSTROOM_SECRET": "ä" * 16}).secret == "ä" * 16
 
 
+@pytest.mark.parametrize(
+    ("content", "secret"),
+    [
+        (SECRET, SECRET),
+        (f"{SECRET}\n", SECRET),
+        (f"{SECRET}\r\n", SECRET),
+        (f"{SECRET}\n\n", f"{SECRET}\n"),
+        (f" {SECRET}", f" {SECRET}"),
+    ],
+)
+def test_a_file_can_hold_the_secret(tmp_path: Path, content: str, secret: str) -> None:
+    """All of it, but for one line end; in the settings file its path starts from there."""
+    path = tmp_path / "secret"
+    path.write_bytes(content.encode())
+    settings = load({}, {"POSTROOM_SECRET_FILE": str(path)})
+    assert (settings.secret, settings.secret_file) == (secret, path)
+    assert SECRET not in repr(settings)
+    config = tmp_path / "postroom.toml"
+    config.write_text('secret_file = "secret"\n')
+    assert load(config=config).secret == secret
+    _, sources = resolve(config=config)
+    assert (sources["secret"], sources["secret_file"]) == (str(path), str(config))
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (b"short", "needs 32"),
+        (b"", "needs 32"),
+        (b"\xff" * 40, "UTF-8"),
+        (b"x" * 70_000, "no secret"),
+        (b"-----BEGIN PRIVATE KEY-----\nabcdefgh\n" * 2, "key_file"),
+        (None, "cannot read"),
+    ],
+)
+def test_a_file_with_no_secret_is_refused_and_not_shown(tmp_path: Path, content: bytes | None, wrong: str) -> None:
+    """By what it is called, and why."""
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    message = str(refusal(environ={"POSTROOM_SECRET_FILE": str(path)}))
+    assert wrong in message
+    assert str(path) in message
+    assert "abcdefgh" not in message
+
+
+def test_a_secret_and_a_file_of_it_exclude_each_other(tmp_path: Path) -> None:
+    """Nobody should have to guess which one counts."""
+    path = tmp_path / "secret"
+    path.write_text(SECRET)
+    error = refusal(environ={"POSTROOM_SECRET_FILE": str(path), "POSTROOM_SECRET": SECRET})
+    assert error.setting == "secret_file"
+    assert "POSTROOM_SECRET" in str(error)
+    assert SECRET not in str(error)
+
+
 def test_a_pem_key_is_no_secret() -> None:
     """A public key is known to everyone."""
     message = str(refusal(environ={"POSTROOM_SECRET": "-----BEGIN PUBLIC KEY-----\nabcdefgh\n"}))
