@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
 from urllib.parse import urlsplit
 
 from ..native_client import WAIT_S
@@ -47,7 +48,7 @@ class Follower(asyncio.Protocol):
         self.lost = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def join(cls, url: str, expected: list[tuple[bytes, bytes, bytes]]) -> Follower:
+    async def join(cls, url: str, expected: list[tuple[bytes, bytes, bytes]]) -> Self:
         """Connect, say hello and subscribe to doc:1."""
         host, port = urlsplit(url).hostname, urlsplit(url).port
         key = base64.b64encode(os.urandom(16)).decode()
