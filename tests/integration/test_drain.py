@@ -38,7 +38,7 @@ class Leaver(Follower):
 
 async def test_all_clients_are_let_go_each_with_a_slot_of_its_own(start_router: Callable[..., RouterProcess]) -> None:
     """The slots spread what comes back: evenly, over 2 ms for each client and 10 s at most."""
-    process = start_router("--dev", "--journal", "memory", files=CLIENTS + 1000)
+    process = start_router("--dev", "--journal", "memory")
     clients: list[Leaver] = []
     while len(clients) < CLIENTS:
         more = min(50, CLIENTS - len(clients))
