@@ -90,7 +90,9 @@ async def test_thousands_that_say_nothing_after_their_upgrade_are_gone_in_time(s
     """Each within a second of its `hello_timeout_s`, with 4408; who says hello stays."""
     count, hello_s = size(300, 5_000), size(1, 10)
     allow_sockets(count)
-    process = start_router("--dev", environment={"POSTROOM_HELLO_TIMEOUT_S": str(hello_s)})
+    process = start_router(
+        "--dev", environment={"POSTROOM_HELLO_TIMEOUT_S": str(hello_s), "POSTROOM_LOG_LEVEL": "debug"}
+    )
     late: list[float] = []
 
     async def be_silent() -> None:

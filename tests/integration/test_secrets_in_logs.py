@@ -16,6 +16,7 @@ from ..raw_client import TEXT, RawClient, frame
 from .at_size import log_of
 from .services import wait_until
 
+TRACED = f"00-{'a' * 32}-{'b' * 16}-01"
 EVENT = {"room": "session:1", "kind": "app.step", "data": {"n": 1}}
 
 
@@ -70,7 +71,9 @@ async def test_no_token_gets_into_the_log_at_debug_level_on_any_way(
     assert "[hidden]" in log, "nothing had to be hidden: the test looks at too little"
     if log_format == "json":
         lines = log_of(process)
-        assert {"connection_opened", "connection_closed", "request_unreadable"} <= {line["event"] for line in lines}
+        assert {"connection_opened", "connection_closed", "request_unreadable", "event_taken", "event_sent"} <= {
+            line["event"] for line in lines
+        }
         assert [line for line in lines if line["level"] in ("error", "critical")] == []
 
 
@@ -103,8 +106,20 @@ async def _post_with(process: RouterProcess, tokens: list[str]) -> None:
     """Publish over HTTP: taken, refused, broken off in the middle."""
     async with aiohttp.ClientSession() as session, asyncio.timeout(20):
         for each in tokens:
-            headers = {"Authorization": f"Bearer {each}", "Cookie": f"token={each}", "X-Api-Token": each}
-            for body in (EVENT, {**EVENT, "kind": each}, {"token": each}, [EVENT, {**EVENT, "room": each}]):
+            headers = {
+                "Authorization": f"Bearer {each}",
+                "Cookie": f"token={each}",
+                "X-Api-Token": each,
+                "traceparent": each,
+            }
+            for body in (
+                EVENT,
+                {**EVENT, "kind": each},
+                {"token": each},
+                [EVENT, {**EVENT, "room": each}],
+                {**EVENT, "traceparent": each},
+                {**EVENT, "traceparent": TRACED, "event_id": each[:200]},
+            ):
                 async with session.post(f"{process.api_url}/v1/publish", json=body, headers=headers) as response:
                     await response.read()
             async with session.get(f"{process.api_url}/{each}?token={each}", headers=headers) as response:

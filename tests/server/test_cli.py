@@ -296,7 +296,15 @@ class FakeRouter(ModuleType):
         self.plugins: list[object] = []
         self.error: Exception | None = None
 
-    def run(self, settings: Settings, *, on_ready: Callable[..., None], plugins: Sequence[object]) -> int:
+    def run(
+        self,
+        settings: Settings,
+        *,
+        on_ready: Callable[..., None],
+        plugins: Sequence[object],
+        load: Callable[[], Settings],
+    ) -> int:
+        assert load() == settings, "a reload would not gather what the start did"
         if self.error is not None:
             raise self.error
         self.settings = settings
