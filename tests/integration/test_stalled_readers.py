@@ -43,7 +43,7 @@ async def test_ten_stalled_readers_cost_their_bound_are_cut_and_slow_nobody(
         "--dev",
         "--plugin",
         "tests.integration.router_plugins:control",
-        environment={"CONTROL_SOCKET": path, "POSTROOM_STALL_S": str(stall_s), "POSTROOM_LOG_LEVEL": "debug"},
+        environment={"CONTROL_SOCKET": path, "POSTROOM_STALL_S": str(stall_s)},
     )
     inside = Control(path)
     async with crowd(process.ws_url, clients - STALLED, 2 * events) as followers, AsyncExitStack() as stack:
