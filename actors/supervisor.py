@@ -23,6 +23,7 @@ from .mailbox import Exit, Mailbox
 from .messages import ChildExited, Restart, Shutdown, StartChild
 from .places import places_hash
 from .report import Report, unreported
+from .trace import trace_of
 
 __all__ = ["Child", "Supervisor", "SupervisorStart"]
 
@@ -250,6 +251,7 @@ class Supervisor(LoopActor):
             "traceback_hash": places_hash(how.cause),
             "mailbox_depth": how.depth,
             "incident": how.incident,
+            "traceparent": trace_of(how.message),
         }
         log.error("actor_failed", **facts)
         self._report("failed", **facts)

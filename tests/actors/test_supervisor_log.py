@@ -43,6 +43,7 @@ async def test_a_failure_is_one_log_line_that_says_what_where_and_on_which_messa
         "exception_type": "Boom",
         "error": "it broke",
         "mailbox_depth": 2,
+        "traceparent": None,
     }
 
 
