@@ -89,6 +89,16 @@ class EventLog(Protocol):
     def release(self, room: str) -> None:
         """The room is retired: nobody will append until it is opened again."""
 
+    def forget(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
+        """Drop all that is known of a room that is open, for good, and begin one under a new epoch.
+
+        `ready` is called on the loop's thread, when that outlives the process as far as events do: with the new
+        record, or with why nothing was done. What was appended before is told before, and is gone.
+        """
+
+    def rooms(self) -> Collection[str]:
+        """Return the names of the rooms that the log has a record of, in no order."""
+
     def known(self, room: str) -> bool:
         """Tell whether the log has a record of `room`."""
 
@@ -212,6 +222,16 @@ class MemoryLog:
             self._bytes -= self._retired.pop(forgotten)
             del self._shelves[forgotten]
             self._id = secrets.token_hex(6)  # it must not come back under the epoch that it had
+
+    def forget(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
+        """Drop a room's shelf and begin another; `ready` is called before this returns."""
+        self._shelves.pop(room, None)
+        self._id = secrets.token_hex(6)  # it must not come back under the epoch that it had
+        self.open(room, ready)
+
+    def rooms(self) -> Collection[str]:
+        """Return the rooms that are open or remembered."""
+        return self._shelves.keys()
 
     def known(self, room: str) -> bool:
         """Tell whether the room was ever opened and is not forgotten."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from .errors import Refusal
+from .errors import LogUnavailable, Refusal
 from .events import Draft, Event
 from .identity import Identity
 from .mailbox import Exit, Mailbox, Target
@@ -15,7 +15,9 @@ from .mailbox import Exit, Mailbox, Target
 if TYPE_CHECKING:
     from .batch import Batch
     from .child import ChildSpec
+    from .clearing import Clearing
     from .commands import Command, Position
+    from .log import RoomRecord
     from .replies import RoomJoined
     from .subscription import Subscription
 
@@ -32,8 +34,14 @@ __all__ = [
     "Committed",
     "Detach",
     "Drain",
+    "Emptied",
+    "Exclude",
     "Fail",
+    "Forget",
+    "Forgotten",
     "Frame",
+    "Include",
+    "Included",
     "Joined",
     "LineFailed",
     "Overdue",
@@ -220,6 +228,28 @@ class AlertDue(NamedTuple):
     """A timer of the room: an alert may be due for the admins."""
 
 
+class Forget(NamedTuple):
+    """Operator to room: send everybody away, forget all that happened, and begin anew under another epoch.
+
+    The answer is `Forgotten`, or `Refused` and nothing was changed.
+    """
+
+    reply_to: Target
+
+
+class Emptied(NamedTuple):
+    """Log to room: it has forgotten you, go on from here; or why it could not."""
+
+    clearing: Clearing
+    outcome: RoomRecord | LogUnavailable
+
+
+class Forgotten(NamedTuple):
+    """Room to operator: it is done, and this many were sent away."""
+
+    revoked: int
+
+
 class Sweep(NamedTuple):
     """Directory to room: drop what is too old, and retire when idle."""
 
@@ -246,6 +276,27 @@ class Close(NamedTuple):
 
     code: int
     reason: str
+
+
+class Include(NamedTuple):
+    """Operator to connection: your client may read this room from now on, and is in it.
+
+    The answer is `Included` or `Refused`, before the room has let it in.
+    """
+
+    room: str
+    reply_to: Target
+
+
+class Included(NamedTuple):
+    """Connection to operator: it is in the room, or about to be; or it is not any more."""
+
+
+class Exclude(NamedTuple):
+    """Operator to connection: leave this room, and forget that an operator let you in. Answered with `Included`."""
+
+    room: str
+    reply_to: Target
 
 
 class Drain(NamedTuple):

@@ -15,8 +15,9 @@ from .acceptance import Acceptance
 from .alarm import ADMIN_ROOM, Alarm, Due
 from .audience import Audience
 from .batch import Batch
+from .clearing import Clearing
 from .clock import Clock
-from .errors import ErrorCode, PostroomError, Refusal
+from .errors import ErrorCode, LogUnavailable, PostroomError, Refusal
 from .events import ACKNOWLEDGEMENT, ALERT_ACKNOWLEDGED, ALERT_ESCALATED, Draft, Event, decode_data
 from .history import History
 from .ledger import Ledger
@@ -31,6 +32,9 @@ from .messages import (
     Attach,
     Committed,
     Detach,
+    Emptied,
+    Forget,
+    Forgotten,
     Published,
     Query,
     Receipt,
@@ -114,11 +118,24 @@ class Room(LoopActor):
     def __init__(self, name: str, record: RoomRecord, ports: RoomPorts, *, mailbox: Mailbox) -> None:
         super().__init__(mailbox=mailbox)
         self._name = name
-        self._epoch = record.epoch
-        self._top = record.top
         self._ports = ports
         self._log = ports.log
+        self._note = ports.ledger.note(name)
+        self._clearing: Clearing | None = None
+        """While it is being forgotten."""
+        self._newest_at = 0.0
+        """When the last event of this batch was handed in."""
+        self._started_at = ports.clock.monotonic()
+        """What was handed in before that waited for the disk or a restart, not for others."""
+        self._swept = False
+        self._begin(record)
+
+    def _begin(self, record: RoomRecord) -> None:
+        """Take up a history, at the start or after the one before was forgotten."""
+        name, ports, mailbox = self._name, self._ports, self.mailbox
         limits = ports.limits
+        self._epoch = record.epoch
+        self._top = record.top
         self._history = History(
             name,
             record.events,
@@ -145,15 +162,9 @@ class Room(LoopActor):
         self._uncommitted: dict[str, list[Append]] = {}
         page = ports.ledger.page(name)
         self._audience = Audience(name, mailbox, self._epoch, self._history, page, ports.tracing)
-        self._note = ports.ledger.note(name)
-        self._newest_at = 0.0
-        """When the last event of this batch was handed in."""
-        self._started_at = ports.clock.monotonic()
-        """What was handed in before that waited for the disk or a restart, not for others."""
         self._fresh: list[Event] = []
         self._fresh_bytes = 0
         self._quiet_since = ports.clock.monotonic()
-        self._swept = False
 
     def on_start(self) -> None:
         """Send every subscriber that the ledger names on from its cursor: there are some if this room failed before."""
@@ -207,9 +218,17 @@ class Room(LoopActor):
         refusal = _broken_off(f"{self._name} failed and has repaired itself; ask again")
         message.reply_to.tell(Refused(message.command, refusal))
 
+    def _forget_broke_off(self, message: Forget) -> None:
+        message.reply_to.tell(
+            Refused(None, _broken_off(f"{self._name} failed and has repaired itself; order it again"))
+        )
+
     def on_failure(self, *_exc_info: object) -> None:
         """Put retries that wait for a commit back into the mailbox: the successor knows the event from the log."""
         self._alarm.cancel()
+        if self._clearing is not None:
+            self._clearing.give_back(self.mailbox)
+            self._clearing.break_off(self.mailbox)
         for waiting in self._uncommitted.values():
             for append in waiting:
                 self.mailbox.tell(append)
@@ -218,6 +237,9 @@ class Room(LoopActor):
 
     @handles(Append)
     def _append(self, message: Append) -> None:
+        if self._clearing is not None:
+            self._clearing.held.append(message)
+            return
         draft = message.draft
         if message.at:
             self._newest_at = message.at
@@ -262,7 +284,10 @@ class Room(LoopActor):
 
     @handles(Committed)
     def _committed(self, message: Committed) -> None:
-        self._in_flight.pop(id(message.append), None)
+        own = self._in_flight.pop(id(message.append), None) is not None
+        if message.event.offset > self._top and not own:  # of a history that was forgotten while this actor started
+            self._refuse(message.append, _broken_off(f"{self._name} was deleted, and this event with it"))
+            return
         if message.event.offset > self._top:  # else it was read from the log after a failure
             event = message.event
             self._top = event.offset
@@ -298,6 +323,9 @@ class Room(LoopActor):
 
     @handles(Acknowledge)
     def _acknowledge(self, message: Acknowledge) -> None:
+        if self._clearing is not None:
+            self._clearing.held.append(message)
+            return
         if not message.identity.may_acknowledge(self._name, self._state.owner):
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not acknowledge alerts of {self._name}")
         elif message.event_id not in self._state.alerts:
@@ -357,7 +385,10 @@ class Room(LoopActor):
             self._keep_within_bounds(slack=_TRIM_SLACK)
         if self._audience.go_on():
             return True
-        if self._swept:
+        if self._clearing is not None and self._clearing.over:
+            clearing, self._clearing = self._clearing, None
+            clearing.give_back(self.mailbox)
+        if self._swept and self._clearing is None:
             self._swept = False
             self._retire_if_idle()
         return False
@@ -405,6 +436,9 @@ class Room(LoopActor):
 
     @handles(Subscribe)
     def _subscribe(self, message: Subscribe) -> None:
+        if self._clearing is not None:
+            self._clearing.held.append(message)
+            return
         identity = message.identity
         if not identity.may_subscribe(self._name, self._state.owner):
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {self._name}")
@@ -439,6 +473,9 @@ class Room(LoopActor):
 
     @handles(Query)
     def _query(self, message: Query) -> None:
+        if self._clearing is not None:
+            self._clearing.held.append(message)
+            return
         command = message.command
         if not message.identity.may_subscribe(self._name, self._state.owner):
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not read {self._name}")
@@ -453,6 +490,37 @@ class Room(LoopActor):
         owner = self._state.owner
         self._audience.revoke(lambda each: each.by_owner and each.user != owner, "the session has another owner")
         self._quiet_since = self._ports.clock.monotonic()
+
+    # --- forgetting
+
+    @handles(Forget)
+    def _forget(self, message: Forget) -> None:
+        if self._clearing is not None:
+            self._clearing.held.append(message)
+            return
+        clearing = self._clearing = Clearing(message)
+        own = self.mailbox
+        self._log.forget(self._name, lambda outcome: own.tell(Emptied(clearing, outcome)))
+
+    @handles(Emptied)
+    def _emptied(self, message: Emptied) -> None:
+        """Send everybody away, after what came until then, and go on from the new record."""
+        clearing, outcome = message
+        if clearing is not self._clearing:
+            return  # asked for by an actor that failed; this one has asked again
+        clearing.over = True
+        answer: Refused | Forgotten
+        if isinstance(outcome, LogUnavailable):
+            answer = Refused(None, Refusal(ErrorCode.JOURNAL_UNAVAILABLE, str(outcome), retry_after_ms=1000))
+        else:
+            self._finish_fan_out()
+            answer = Forgotten(len(self._audience))
+            self._audience.revoke(lambda _each: True, "an operator removed this room")
+            self._alarm.cancel()
+            self._begin(outcome)
+            self._write_note()
+            self._swept = True  # nothing ever happened in it: unless somebody waits for it, it retires at once
+        clearing.order.reply_to.tell(answer)
 
     # --- bounds
 
@@ -476,6 +544,8 @@ class Room(LoopActor):
             self.stop()
 
     def _keep_within_bounds(self, slack: int) -> None:
+        if self._clearing is not None:
+            return
         overdue = self._history.overdue(self._now_ms())
         if overdue <= slack:
             return
@@ -497,7 +567,7 @@ class Room(LoopActor):
 
 def _noticed(failure: Exit) -> str:
     """Say what others notice of a room's failure, for operators."""
-    waits = failure.then != "retry" and isinstance(failure.message, Append | Subscribe | Acknowledge | Query)
+    waits = failure.then != "retry" and isinstance(failure.message, Append | Subscribe | Acknowledge | Query | Forget)
     return "who sent the message that it failed on is answered; its subscribers nothing" if waits else "nothing"
 
 
@@ -514,5 +584,6 @@ _ANSWER_FAILED: dict[type, Callable[[Room, Any], None]] = {
     Recheck: Room._recheck,
     Query: Room._query_broke_off,
     Acknowledge: Room._acknowledge_broke_off,
+    Forget: Room._forget_broke_off,
 }
 """What a room that follows a failed one owes to whoever waits for the message on which it failed, or relies on it."""

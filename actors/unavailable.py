@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import Refusal
-from .messages import Acknowledge, Append, AppendFailed, Query, Refused, Subscribe
+from .messages import Acknowledge, Append, AppendFailed, Forget, Query, Refused, Subscribe
 
 __all__ = ["refuse"]
 
@@ -34,10 +34,15 @@ def _to_asker(message: Query, refusal: Refusal) -> None:
     message.reply_to.tell(Refused(message.command, refusal))
 
 
+def _to_operator(message: Forget, refusal: Refusal) -> None:
+    message.reply_to.tell(Refused(None, refusal))
+
+
 _ANSWERS: dict[type, Callable[[Any, Refusal], None]] = {
     Append: _to_publisher,
     AppendFailed: _to_failed,
     Acknowledge: _to_publisher,
     Subscribe: _to_subscriber,
     Query: _to_asker,
+    Forget: _to_operator,
 }

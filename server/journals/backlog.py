@@ -1,7 +1,7 @@
 """Backlog: what rooms have asked of the journal and not been told yet. It outlives the actors that work on it.
 
-All of it takes effect in its order, until nothing can be written. From then on events are refused, and what only reads
-goes on; it overtakes what is to be written later:
+All of it takes effect in its order, until nothing can be written. From then on events are refused, and orders to forget
+a room; what only reads goes on, and overtakes what is to be written later:
 
     Snapshot, Trim   the newest of each room waits for the end of the trouble
     Release          what waits of its room goes with it: its events are in the file, and from them its state
@@ -22,7 +22,7 @@ from actors.log import RoomRecord
 from actors.messages import AppendFailed, Committed
 
 from .batch import Batch, Outcome, unavailable
-from .operations import Add, Open, Operation, Release, Result, Snapshot, Trim
+from .operations import Add, Forget, Open, Operation, Release, Result, Snapshot, Trim
 
 __all__ = ["Backlog"]
 
@@ -90,7 +90,7 @@ class Backlog:
         while batch.told < len(batch.operations):
             operation, result = batch.operations[batch.told], outcome.results[batch.told]
             batch.told += 1
-            if isinstance(operation, Add | Open):
+            if isinstance(operation, Add | Open | Forget):
                 if isinstance(result, Refusal) and outcome.trouble is None:
                     self._expel(operation, result)
                 self._tell(operation, result)
@@ -106,11 +106,11 @@ class Backlog:
         What was told to whoever waited for it, when this fails, is not told again by the next call.
         """
         # Those that are refused take no part in the order of the others.
-        self._waiting = deque(sorted(self._put_off(self._waiting), key=lambda each: not isinstance(each, Add)))
-        while self._waiting and isinstance(operation := self._waiting[0], Add):
+        self._waiting = deque(sorted(self._put_off(self._waiting), key=lambda each: not isinstance(each, Add | Forget)))
+        while self._waiting and isinstance(operation := self._waiting[0], Add | Forget):
             self._waiting.popleft()
             self.bytes -= _size(operation)
-            self._tell(operation, unavailable(reason))
+            self._tell(operation, unavailable(reason) if isinstance(operation, Add) else LogUnavailable(reason))
 
     def _put_off(self, operations: Iterable[Operation]) -> list[Operation]:
         """Let snapshots and trims wait for the end of trouble, the newest of each room; return what else there is."""
@@ -135,9 +135,13 @@ class Backlog:
         taken: list[Operation] = []
         size = 0
         while self._waiting and len(taken) < _MOST_IN_BATCH and size < _MOST_BATCH_BYTES:
+            if isinstance(self._waiting[0], Forget) and taken:
+                break
             operation = self._waiting.popleft()
             size += _size(operation)
             taken.append(operation)
+            if isinstance(operation, Forget):  # alone: what proves that a batch was committed must not go with it
+                break
         return taken
 
     def _learn(self, outcome: Outcome) -> None:
@@ -155,7 +159,7 @@ class Backlog:
             for room, watched in report.watched.items():
                 (self.watched.add if watched else self.watched.discard)(room)
 
-    def _expel(self, operation: Add | Open, refusal: Refusal) -> None:
+    def _expel(self, operation: Add | Open | Forget, refusal: Refusal) -> None:
         """Have a room opened again whose history is not the one that it goes on from."""
         if (
             isinstance(operation, Add)
@@ -164,8 +168,8 @@ class Backlog:
         ):
             del self.opened[operation.room]
 
-    def _tell(self, operation: Add | Open, result: Result) -> None:
-        if isinstance(operation, Open):
+    def _tell(self, operation: Add | Open | Forget, result: Result) -> None:
+        if isinstance(operation, Open | Forget):
             if isinstance(result, RoomRecord):
                 self.opened[operation.room] = result.epoch
             _hand_over(operation, result)
@@ -177,7 +181,7 @@ class Backlog:
             operation.to.tell(AppendFailed(operation.append, result))  # type: ignore[arg-type]  # else a Refusal
 
 
-def _hand_over(operation: Open, result: Any) -> None:
+def _hand_over(operation: Open | Forget, result: Any) -> None:
     """Hand a record out. A room that cannot begin with it fails as one that has none, and alone."""
     try:
         operation.ready(result)

@@ -8,7 +8,7 @@ import msgspec
 
 from actors.errors import ErrorCode, LogUnavailable, Refusal
 
-from .operations import Add, Open, Operation, Result
+from .operations import Add, Forget, Open, Operation, Result
 from .turn import Report
 
 __all__ = ["Batch", "Begun", "Outcome", "in_doubt", "refused", "unavailable"]
@@ -81,5 +81,5 @@ def refused(operations: Sequence[Operation], refusal: Refusal, reason: str) -> l
         if isinstance(operation, Add):
             results.append(refusal)
         else:
-            results.append(LogUnavailable(reason) if isinstance(operation, Open) else None)
+            results.append(LogUnavailable(reason) if isinstance(operation, Open | Forget) else None)
     return results

@@ -11,7 +11,7 @@ from actors.log import RoomRecord
 from actors.mailbox import Target
 from actors.messages import Append
 
-__all__ = ["Add", "Open", "Operation", "Release", "Result", "Snapshot", "Trim"]
+__all__ = ["Add", "Forget", "Open", "Operation", "Release", "Result", "Snapshot", "Trim"]
 
 
 class Open(NamedTuple):
@@ -51,12 +51,19 @@ class Trim(NamedTuple):
     ids_since_ms: int
 
 
+class Forget(NamedTuple):
+    """Drop all that is known of a room, and begin one. It is a transaction of its own."""
+
+    room: str
+    ready: Callable[[RoomRecord | LogUnavailable], None]
+
+
 class Release(NamedTuple):
     """Forget that the room is open."""
 
     room: str
 
 
-Operation = Open | Add | Snapshot | Trim | Release
+Operation = Open | Add | Snapshot | Trim | Forget | Release
 Result = RoomRecord | LogUnavailable | Event | Refusal | None
-"""Of an `Open`: a record or why there is none; of an `Add`: the event or why not; of the others: None."""
+"""Of an `Open` or `Forget`: a record or why there is none; of an `Add`: the event or why not; of the others: None."""

@@ -15,7 +15,7 @@ from actors.messages import Append, AppendFailed
 from .batch import Batch, unavailable
 from .faults import JournalError
 from .journal import Desk, Journal
-from .operations import Add, Open, Release, Snapshot, Trim
+from .operations import Add, Forget, Open, Operation, Release, Snapshot, Trim
 from .place import Place
 
 __all__ = ["SqliteLog"]
@@ -120,6 +120,17 @@ class SqliteLog:
         if self._backlog.opened.pop(room, None) is not None:
             self._put(Release(room))
 
+    def forget(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
+        """Drop a room and begin another; `ready` is called when that is on the disk, or at once while it cannot be."""
+        if self._backlog.trouble is not None:
+            ready(LogUnavailable(self._backlog.trouble))
+        else:
+            self._put(Forget(room, ready))
+
+    def rooms(self) -> Collection[str]:
+        """Return the rooms that the journal has a record of."""
+        return self._backlog.names
+
     def known(self, room: str) -> bool:
         """Tell whether the journal has a record of the room, or it is open."""
         return room in self._backlog.names or room in self._backlog.opened
@@ -128,7 +139,7 @@ class SqliteLog:
         """Return the rooms that have to be opened at the start."""
         return self._backlog.watched
 
-    def _put(self, operation: Open | Add | Snapshot | Trim | Release) -> None:
+    def _put(self, operation: Operation) -> None:
         self._backlog.put(operation)
         self._desk.wake()
 

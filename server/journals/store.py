@@ -22,7 +22,7 @@ from actors.log import RoomRecord, epoch_of
 from . import schema
 from .epochs import rename_histories, renewed
 from .faults import DamagedError, is_trouble, reason_of
-from .operations import Add, Open, Operation, Release, Result, Snapshot, Trim
+from .operations import Add, Forget, Open, Operation, Release, Result, Snapshot, Trim
 from .reader import WRONG_ROW, check_tables, is_sound, read_room, read_text
 from .retention import Retention
 from .rows import RoomRow, alerts_of, row_of, seal_of_state
@@ -252,6 +252,18 @@ class Store:
             known = RoomRow(name, epoch_of(turn.epochs or self._epochs, name))
         turn.rooms[name] = known
         return RoomRecord(known.epoch, 0, (), 0, 0, None, 0, ())
+
+    def _forget(self, turn: Turn, operation: Forget) -> Result:
+        name = operation.room
+        stored = self._db.execute("SELECT id FROM rooms WHERE name = ?", (name,)).fetchone()
+        if stored is not None:
+            self._delete(stored)
+            turn.report.forgotten.add(name)
+            turn.report.watched[name] = False
+        self._renew_epochs(turn)
+        assert turn.epochs is not None
+        begun = turn.rooms[name] = RoomRow(name, epoch_of(turn.epochs, name))
+        return RoomRecord(begun.epoch, 0, (), 0, 0, None, 0, ())
 
     def _add(self, turn: Turn, operation: Add) -> Result:
         room = self._to_change(turn, operation.room, operation.epoch)
@@ -495,5 +507,6 @@ _DO: Mapping[type, Callable[[Store, Turn, Any], Result]] = {
     Add: Store._add,
     Snapshot: Store._snapshot,
     Trim: Store._trim,
+    Forget: Store._forget,
     Release: Store._release,
 }

@@ -133,6 +133,17 @@ class LateLog:
         self._opened.discard(room)
         self._take(lambda: self._inner.release(room))
 
+    def forget(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
+        def do() -> None:
+            for kept in (self.committed, self.lost, self._watched, self._alerts):
+                kept.pop(room, None)
+            self._inner.forget(room, _unheard if self._silent else ready)
+
+        self._take(do, lambda: ready(LogUnavailable("the disk is full")))
+
+    def rooms(self) -> Collection[str]:
+        return self._inner.rooms()
+
     def known(self, room: str) -> bool:
         return room in self._opened or self._inner.known(room)
 
@@ -144,6 +155,10 @@ class LateLog:
             self._steps.append((do, refuse if refuse is not None else do))
         else:
             do()
+
+
+def _unheard(_outcome: RoomRecord | LogUnavailable) -> None:
+    """Stand for who has gone with the process."""
 
 
 def _nothing() -> None:

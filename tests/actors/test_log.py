@@ -359,3 +359,58 @@ async def test_the_memory_log_does_not_forget_a_room_that_came_back() -> None:
         await record_of(log, room)
         log.release(room)
     assert log.known("team:1")
+
+
+async def forgotten(log: EventLog, room: str = "team:1") -> RoomRecord:
+    """Forget the room."""
+    ready: asyncio.Future[RoomRecord | LogUnavailable] = asyncio.get_running_loop().create_future()
+    log.forget(room, ready.set_result)
+    record = await ready
+    assert isinstance(record, RoomRecord)
+    return record
+
+
+async def test_a_forgotten_room_is_empty_under_another_epoch_and_takes_events(log: EventLog) -> None:
+    before = await record_of(log)
+    await append(log, "a", "b")
+    log.snapshot("team:1", 2, b"{}", watched=True)
+    record = await forgotten(log)
+    assert record == RoomRecord(record.epoch, 0, (), 0, 0, None, 0, ())
+    assert record.epoch != before.epoch
+    (committed,) = await append(log, "a")
+    assert committed.event.offset == 1
+    again = await record_of(log)
+    assert (again.epoch, again.top, [event.draft.id for event in again.events]) == (record.epoch, 1, ["a"])
+    assert "team:1" not in log.watched()
+
+
+async def test_events_appended_before_a_room_is_forgotten_are_told_before(log: EventLog) -> None:
+    await record_of(log)
+    ear = Ear()
+    for number in range(3):
+        log.append("team:1", Append(a_draft(event_id=f"e{number}"), True, ear, None), ear)
+    log.forget("team:1", ear.tell)
+    *committed, record = await ear.hears(4)
+    assert [message.event.offset for message in committed] == [1, 2, 3]
+    assert isinstance(record, RoomRecord)
+
+
+async def test_other_rooms_are_as_they_were_when_one_is_forgotten(log: EventLog) -> None:
+    await record_of(log)
+    before = await record_of(log, "team:2")
+    await append(log, "a", room="team:2")
+    await forgotten(log)
+    after = await record_of(log, "team:2")
+    assert (after.epoch, after.top) == (before.epoch, 1)
+    assert (await append(log, "b", room="team:2"))[0].event.offset == 2
+
+
+async def test_the_rooms_that_have_a_record_are_named(log: EventLog) -> None:
+    for room in ("team:1", "team:2"):
+        await record_of(log, room)
+        await append(log, "a", room=room)
+    assert set(log.rooms()) == {"team:1", "team:2"}
+    await forgotten(log)
+    log.release("team:1")
+    assert set(log.rooms()) == {"team:2"}
+    assert not log.known("team:1")
