@@ -28,7 +28,10 @@ from .messages import (
     Close,
     Detach,
     Drain,
+    Exclude,
     Frame,
+    Include,
+    Included,
     Joined,
     LineFailed,
     Overdue,
@@ -48,6 +51,8 @@ from .unanswered import FAILED, ORDERS, UNREAD, unanswered
 __all__ = ["Connection"]
 
 log = structlog.get_logger("postroom.connection")
+
+_EXCLUDED = "an operator has this user leave it"
 
 
 class Connection(LoopActor):
@@ -90,6 +95,7 @@ class Connection(LoopActor):
     def on_restart(self, failure: Exit) -> None:
         """Answer the command that failed, and go on in every room from where the client is."""
         self._incident = failure.incident
+        self._state.restarts += 1
         if isinstance(failure.message, ORDERS):  # nobody gives them twice
             self._handlers[type(failure.message)](self, failure.message)
         self._answer_failed(failure.message)
@@ -234,6 +240,34 @@ class Connection(LoopActor):
         if self._state.welcomed:  # else the welcome says it, or a room that is asked anew
             self._put(revoked)
 
+    @handles(Include)
+    def _include(self, message: Include) -> None:
+        room, state = message.room, self._state
+        assert state.identity is not None  # operators see connections that were welcomed
+        granted = state.granted if room in state.granted else (*state.granted, room)
+        identity = state.identity.granting(state.granted, granted)
+        try:
+            if state.closed or state.draining:
+                raise Refusal(ErrorCode.NOT_FOUND, "the connection is about to be closed")
+            self._desk.include(room, identity)
+        except Refusal as refusal:
+            message.reply_to.tell(Refused(None, refusal))
+            return
+        state.identity, state.granted = identity, granted
+        state.leaving.discard(room)
+        message.reply_to.tell(Included())
+
+    @handles(Exclude)
+    def _exclude(self, message: Exclude) -> None:
+        room, state = message.room, self._state
+        assert state.identity is not None
+        granted = tuple(each for each in state.granted if each != room)
+        state.identity, state.granted = state.identity.granting(state.granted, granted), granted
+        if room in state.pending:
+            state.leaving.add(room)
+        self._revoked(Revoke(room, _EXCLUDED))
+        message.reply_to.tell(Included())
+
     def _leave(self, room: str) -> None:
         if self._streams.leave(room):
             self._say_if_repaired()
@@ -339,6 +373,7 @@ class Connection(LoopActor):
         if isinstance(outcome, Refusal):
             self._send_error(command.id, outcome)
             return
+        outcome = outcome.granting((), self._state.granted)
         self._state.identity = outcome
         self._check_rights(outcome)
         expires_at = None if outcome.expires_at is None else seconds_text(outcome.expires_at)
@@ -366,6 +401,12 @@ class Connection(LoopActor):
             state.subscriptions[room] = subscription
             subscription.own = state.identity is not None and room in state.identity.own_rooms
             self._room_answered_hello(room, message)
+            return
+        if room in state.leaving:
+            state.leaving.discard(room)
+            subscription.room_mailbox.tell(Detach(state.id))
+            if tag.id is not None:
+                self._send_error(tag.id, Refusal(ErrorCode.FORBIDDEN, f"{room}: {_EXCLUDED}"))
             return
         if not (subscription.by_owner or (state.identity is not None and state.identity.may_subscribe(room))):
             subscription.room_mailbox.tell(Detach(state.id))  # a refresh with fewer rights came between
@@ -404,6 +445,7 @@ class Connection(LoopActor):
             return
         if isinstance(tag, commands.Subscribe):
             self._state.room_answered(tag.room, tag)
+            self._state.leaving.discard(tag.room)
         if self._state.unsettled(tag):
             self._send_error(tag.id, message.refusal)
             self._state.settle(tag)

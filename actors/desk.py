@@ -12,7 +12,7 @@ from . import commands
 from .errors import ErrorCode, Refusal
 from .identity import Identity
 from .ledger import ConnectionState
-from .messages import Acknowledge, Publish, Published, Query, Refused, Subscribe
+from .messages import Acknowledge, Publish, Published, Query, Recheck, Refused, Subscribe
 from .ports import ConnectionPorts
 from .throttle import TokenBucket
 
@@ -78,6 +78,14 @@ class Desk:
         """Join a room that `hello` asks for, or that is the identity's own; raises as `take` does."""
         self._allow_reading(room, identity)
         self._join(room, Subscribe(self._state.id, self._state.mailbox, identity, position, None, None, True, tag))
+
+    def include(self, room: str, identity: Identity) -> None:
+        """Join a room that an operator lets the client read, unless it is there already; raises as `take` does."""
+        subscription = self._state.subscriptions.get(room)
+        if subscription is not None:  # not as the session's owner alone any more
+            subscription.room_mailbox.tell(Recheck(self._state.id, identity))
+        elif room not in self._state.pending:
+            self._subscribe(commands.Subscribe(room=room), identity)
 
     def _subscribe(self, command: commands.Subscribe, identity: Identity) -> None:
         room, state = command.room, self._state

@@ -101,6 +101,10 @@ class Identity(msgspec.Struct, frozen=True):
             )
         return to
 
+    def granting(self, before: tuple[str, ...], now: tuple[str, ...]) -> Identity:
+        """Return the identity with other rooms than `before` granted to it beside those of its token."""
+        return msgspec.structs.replace(self, rooms=(*self.rooms[: len(self.rooms) - len(before)], *now))
+
     def may_publish(self, room: str) -> bool:
         """Tell whether this identity may publish to `room`."""
         return room != SUPERVISOR_ROOM and (self.role == "service" or _matches(self.publish, room))

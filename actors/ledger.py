@@ -13,7 +13,7 @@ from .mailbox import Mailbox
 from .subscription import Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .codec import Wire
     from .commands import Command, Hello
@@ -32,15 +32,18 @@ class ConnectionState:
         "client",
         "closed",
         "draining",
+        "granted",
         "hello",
         "id",
         "identity",
+        "leaving",
         "mailbox",
         "obeying",
         "offered_token",
         "outbox",
         "pending",
         "publishing",
+        "restarts",
         "subscriptions",
         "waiting",
         "welcomed",
@@ -75,6 +78,12 @@ class ConnectionState:
         """Publishes and acknowledgements that are under way, by identity: data cannot be hashed."""
         self.pending: dict[str, tuple[Mailbox, object]] = {}
         """Rooms that were asked to let the connection in and have not answered yet."""
+        self.granted: tuple[str, ...] = ()
+        """Rooms that an operator lets the client read; `identity` has them, behind those of the token."""
+        self.leaving: set[str] = set()
+        """Those of the pending rooms that an operator has it leave meanwhile."""
+        self.restarts = 0
+        """How often an actor has followed one that failed."""
 
     def room_answered(self, room: str, tag: object) -> None:
         """Count a room as one that has answered, if it was asked with this tag: another one may be under way by now."""
@@ -131,11 +140,29 @@ class Ledger:
         note = self._notes.get(room)
         return 0 if note is None else note.top
 
+    def lag(self, state: ConnectionState) -> int:
+        """Return how many events a connection is behind in the room where that is most.
+
+        Behind is what was neither written to it nor filtered out. Where events wait as they are, so that they can give
+        way to newer ones, the client knows of none of them.
+        """
+        held = state.outbox.held
+        lags = (self.top(each.room) - (each.told if held else each.cursor) for each in state.subscriptions.values())
+        return max(0, max(lags, default=0))
+
     def forget(self, room: str) -> None:
         """Drop the note of a room that is not open any more, and its page, unless somebody is in it."""
         self._notes.pop(room, None)
         if not self._pages.get(room):
             self._pages.pop(room, None)
+
+    def notes(self) -> Mapping[str, RoomNote]:
+        """Return how each open room stands, by name: the notes themselves, for reading."""
+        return self._notes
+
+    def subscribers(self, room: str) -> int:
+        """Return how many connections are in a room, open or not."""
+        return len(self._pages.get(room, ()))
 
     def __len__(self) -> int:
         return sum(map(len, self._pages.values()))

@@ -11,11 +11,24 @@ from typing import Any
 from . import commands, replies
 from .errors import ErrorCode, Refusal
 from .ledger import ConnectionState
-from .messages import Authenticated, Close, Detach, Drain, Frame, Joined, Published, Refused, Revoke, WireClosed
+from .messages import (
+    Authenticated,
+    Close,
+    Detach,
+    Drain,
+    Exclude,
+    Frame,
+    Include,
+    Joined,
+    Published,
+    Refused,
+    Revoke,
+    WireClosed,
+)
 
 __all__ = ["FAILED", "ORDERS", "UNREAD", "unanswered"]
 
-ORDERS = (Close, Drain, Revoke, WireClosed)
+ORDERS = (Close, Drain, Exclude, Include, Revoke, WireClosed)
 """What a successor does if the actor before it failed on it: nobody waits for an answer, and nobody says it twice."""
 
 UNREAD = (commands.Ping(),)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from actors.identity import Identity
 from actors.ledger import ConnectionState
 
-__all__ = ["Registry"]
+__all__ = ["Arrival", "Registry"]
+
+
+class Arrival(NamedTuple):
+    """A connection that there is."""
+
+    state: ConnectionState
+    address: str
+    connected_at: float
+    """Unix time in seconds."""
 
 
 class Registry:
@@ -24,23 +36,31 @@ class Registry:
         self._per_user = per_user
         self.per_address = per_address
         """Connections of one client address; 0: no cap."""
-        self._states: dict[str, ConnectionState] = {}
-        self._addresses: dict[str, str] = {}
+        self._arrivals: dict[str, Arrival] = {}
         self._users: dict[str, str] = {}
         self._by_address: Counter[str] = Counter()
         self._by_user: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return len(self._states)
+        return len(self._arrivals)
 
     @property
     def states(self) -> list[ConnectionState]:
         """The connections there are now."""
-        return list(self._states.values())
+        return [arrival.state for arrival in self._arrivals.values()]
+
+    @property
+    def arrivals(self) -> Iterable[Arrival]:
+        """The connections there are now, the earliest first, each with where it came from and when."""
+        return self._arrivals.values()
+
+    def arrival(self, connection: str) -> Arrival | None:
+        """Return the connection of this id, if it is there."""
+        return self._arrivals.get(connection)
 
     def refuse(self, address: str) -> str | None:
         """Return why another connection from `address` may not stay, or None."""
-        if len(self._states) >= self._most:
+        if len(self._arrivals) >= self._most:
             return f"this router has its {self._most} connections"
         if self.per_address and self._by_address[address] >= self.per_address:
             return f"your address has its {self.per_address} connections"
@@ -48,10 +68,8 @@ class Registry:
 
     def add(self, state: ConnectionState, address: str) -> None:
         """Count a new connection."""
-        self._states[state.id] = state
-        if self.per_address:
-            self._addresses[state.id] = address
-            self._by_address[address] += 1
+        self._arrivals[state.id] = Arrival(state, address, time.time())
+        self._by_address[address] += 1
 
     def enter(self, connection: str, identity: Identity) -> str | None:
         """Count a connection for its user; return why it may not stay, or None."""
@@ -65,10 +83,15 @@ class Registry:
 
     def remove(self, state: ConnectionState) -> None:
         """Count a connection no more."""
-        self._states.pop(state.id, None)
-        for keys, counter in ((self._addresses, self._by_address), (self._users, self._by_user)):
-            key = keys.pop(state.id, None)
-            if key is not None:
-                counter[key] -= 1
-                if not counter[key]:
-                    del counter[key]
+        arrival = self._arrivals.pop(state.id, None)
+        if arrival is not None:
+            _count_less(self._by_address, arrival.address)
+        user = self._users.pop(state.id, None)
+        if user is not None:
+            _count_less(self._by_user, user)
+
+
+def _count_less(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

@@ -52,6 +52,8 @@ _UNACKNOWLEDGED_MS = 6000
 _ANSWERED = Request("", Headers())
 """Stands for the request of every connection that was upgraded: the library asks whether there was one."""
 _PING = bytes(WebSocketFrame(Opcode.PING, b"").serialize(mask=False))
+_OPERATOR_S = 0.8
+"""How long a client that an operator closes may take over the closing handshake."""
 _STALL_LOOKS = 5
 """How often a client that is behind is looked at within `stall_s`."""
 _UNDER_WAY = 64
@@ -363,6 +365,8 @@ class Wire(Line):
         if self._closing is None:
             self.close_code = code
             self._closing = self._connection.loop.create_task(self._close(code, reason))
+        if code == CloseCode.OPERATOR:  # whoever it is that is sent away may not stay for as long as it reads nothing
+            self._connection.loop.call_later(_OPERATOR_S, self._connection.cut)
 
     async def _close(self, code: int, reason: str) -> None:
         connection = self._connection
