@@ -1,0 +1,279 @@
+"""Rooms for operators and services: which there are, how they stand, what happened in them; and one removed.
+
+What concerns all rooms comes from the ledger and the log; what concerns one, from the room itself.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Annotated, Any
+
+import msgspec
+
+from actors import commands, replies
+from actors.directory import RoomDirectory
+from actors.errors import ErrorCode, Refusal
+from actors.events import Event
+from actors.future import LoopFuture
+from actors.identity import ANONYMOUS, SUPERVISOR_ROOM
+from actors.ledger import Ledger
+from actors.log import EventLog
+from actors.mailbox import Mailbox
+from actors.messages import Forget, Forgotten, Refused
+from actors.report import Report
+from actors.times import time_text
+from server.asking import answered, ask_room
+
+from .calls import Asked, Call
+
+__all__ = ["Rooms"]
+
+_READERS = ("service", "admin")
+_Offset = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class RoomsQuery(msgspec.Struct, frozen=True):
+    """Parameters of the list of rooms."""
+
+    prefix: str = ""
+    """Only rooms whose names begin like this."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    after: str = ""
+    """Only rooms whose names come after this one: `next` of the page before."""
+
+
+class RoomLine(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How a room stands. Of one that is not open only the name is known at once."""
+
+    room: str
+    open: bool
+    subscribers: int
+    alerts: int
+    """How many alerts nobody has acknowledged."""
+    epoch: str | None = None
+    offset: int | None = None
+    status: str | None = None
+    owner: str | None = None
+    last_event_at: str | None = None
+
+
+class RoomList(msgspec.Struct, frozen=True):
+    """A page of the list, by name."""
+
+    rooms: list[RoomLine]
+    next: str | None
+    """For `after`; null: there are no more."""
+
+
+class RoomState(msgspec.Struct, frozen=True):
+    """A room's position, and its state at exactly that position."""
+
+    room: str
+    epoch: str
+    offset: int
+    subscribers: int
+    state: dict[str, Any]
+
+
+class HistoryQuery(msgspec.Struct, frozen=True):
+    """Parameters of the history: after an offset, or before one, or neither for the last events."""
+
+    after: _Offset | None = None
+    before: _Offset | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=commands.MOST_HISTORY)] = 100
+
+    def __post_init__(self) -> None:
+        if self.after is not None and self.before is not None:
+            raise ValueError("after and before exclude each other: use one of them")
+
+
+class PastEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An event as subscribers got it."""
+
+    offset: int
+    prev: int
+    id: str
+    kind: str
+    time: str
+    data: msgspec.Raw
+    key: str | None = None
+    delivery: str | None = None
+    ack: str | None = None
+
+
+class RoomHistory(msgspec.Struct, frozen=True):
+    """Events, the earliest first."""
+
+    room: str
+    epoch: str
+    events: list[PastEvent]
+    more: bool
+    """Whether there are others on the side to which one pages: later ones with `after`, else earlier ones."""
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A user who is in a room."""
+
+    user: str
+    connections: int
+
+
+class RoomPresence(msgspec.Struct, frozen=True):
+    """Who is in a room."""
+
+    room: str
+    members: list[Member]
+    count: int
+
+
+class RoomForgotten(msgspec.Struct, frozen=True):
+    """The room is removed."""
+
+    room: str
+    revoked: int
+    """How many connections were sent away."""
+    forgotten: bool = True
+
+
+class Rooms:
+    """Answers questions about rooms.
+
+    Args:
+        directory: Finds rooms.
+        ledger: How open rooms stand.
+        log: Knows the others.
+        report: Is told of orders.
+    """
+
+    def __init__(self, directory: RoomDirectory, ledger: Ledger, log: EventLog, report: Report) -> None:
+        self._directory = directory
+        self._ledger = ledger
+        self._log = log
+        self._report = report
+
+    def calls(self) -> list[Call]:
+        """Return what it answers."""
+        refusals = (ErrorCode.NOT_FOUND, ErrorCode.BUSY, ErrorCode.JOURNAL_UNAVAILABLE)
+        return [
+            Call(
+                "GET", "/v1/rooms", "List rooms by name.", self._list, roles=_READERS, query=RoomsQuery, answer=RoomList
+            ),
+            Call(
+                "GET",
+                "/v1/rooms/{room}",
+                "Show a room's position and state.",
+                self._state,
+                roles=_READERS,
+                answer=RoomState,
+                refusals=refusals,
+            ),
+            Call(
+                "GET",
+                "/v1/rooms/{room}/history",
+                "Show past events of a room.",
+                self._history,
+                roles=_READERS,
+                query=HistoryQuery,
+                answer=RoomHistory,
+                refusals=refusals,
+            ),
+            Call(
+                "GET",
+                "/v1/rooms/{room}/presence",
+                "Show who is in a room.",
+                self._presence,
+                roles=_READERS,
+                answer=RoomPresence,
+                refusals=refusals,
+            ),
+            Call(
+                "DELETE",
+                "/v1/rooms/{room}",
+                "Send everybody away from a room, and forget all that happened in it.",
+                self._forget,
+                answer=RoomForgotten,
+                refusals=refusals,
+            ),
+        ]
+
+    async def _list(self, asked: Asked[RoomsQuery]) -> RoomList:
+        prefix, limit, after = asked.query.prefix, asked.query.limit, asked.query.after
+        known = {*self._ledger.notes(), *self._log.rooms()}
+        names = heapq.nsmallest(limit + 1, (name for name in known if name > after and name.startswith(prefix)))
+        lines = [self._line(name) for name in names[:limit]]
+        return RoomList(lines, names[limit - 1] if len(names) > limit else None)
+
+    def _line(self, room: str) -> RoomLine:
+        note = self._ledger.notes().get(room)
+        subscribers = self._ledger.subscribers(room)
+        if note is None or not note.epoch:
+            return RoomLine(room=room, open=note is not None, subscribers=subscribers, alerts=0)
+        return RoomLine(
+            room=room,
+            open=True,
+            subscribers=subscribers,
+            alerts=note.alerts,
+            epoch=note.epoch,
+            offset=note.top,
+            status=note.status,
+            owner=note.owner,
+            last_event_at=None if note.last_event_ms is None else time_text(note.last_event_ms),
+        )
+
+    async def _state(self, asked: Asked[None]) -> RoomState:
+        room, mailbox = self._known(asked)
+        reply = await ask_room(mailbox, commands.State(room=room), ANONYMOUS)
+        assert isinstance(reply, replies.State)
+        return RoomState(room, reply.epoch, reply.offset, self._ledger.subscribers(room), reply.state)
+
+    async def _history(self, asked: Asked[HistoryQuery]) -> RoomHistory:
+        room, mailbox = self._known(asked)
+        query = asked.query
+        command = commands.History(room=room, after=query.after, before=query.before, limit=query.limit)
+        reply = await ask_room(mailbox, command, ANONYMOUS)
+        assert isinstance(reply, replies.History)
+        return RoomHistory(room, reply.epoch, list(map(_past, reply.events)), reply.more)
+
+    async def _presence(self, asked: Asked[None]) -> RoomPresence:
+        room, mailbox = self._known(asked)
+        reply = await ask_room(mailbox, commands.Presence(room=room), ANONYMOUS)
+        assert isinstance(reply, replies.Presence)
+        return RoomPresence(room, [Member(**member) for member in reply.members], reply.count)
+
+    async def _forget(self, asked: Asked[None]) -> RoomForgotten:
+        room = asked.part("room")
+        if room == SUPERVISOR_ROOM:
+            raise Refusal(ErrorCode.FORBIDDEN, f"{room} may not be removed: it is the record of what operators did")
+        room, mailbox = self._known(asked)
+        assert asked.caller is not None
+        self._report("ordered", order="forget_room", target=room, by=asked.caller.user)
+        answer: LoopFuture[Forgotten | Refused] = LoopFuture()
+        mailbox.tell(Forget(answer))
+        return RoomForgotten(room, (await answered(answer, room)).revoked)
+
+    def _known(self, asked: Asked[Any]) -> tuple[str, Mailbox]:
+        """Return the name and the mailbox of the room that is asked for: reading makes none."""
+        room = asked.part("room")
+        assert asked.caller is not None
+        if room == SUPERVISOR_ROOM and asked.caller.role != "admin":
+            raise Refusal(ErrorCode.FORBIDDEN, f"role {asked.caller.role} may not read {room}; it takes admin")
+        if not self._directory.known(room):
+            raise Refusal(
+                ErrorCode.NOT_FOUND, f"{room[:200]!r} has never been used; GET /v1/rooms lists those that were"
+            )
+        return room, self._directory.room(room)
+
+
+def _past(event: Event) -> PastEvent:
+    draft = event.draft
+    return PastEvent(
+        offset=event.offset,
+        prev=event.prev,
+        id=draft.id,
+        kind=draft.kind,
+        time=time_text(draft.time_ms),
+        data=draft.data,
+        key=draft.key,
+        delivery=draft.delivery,
+        ack="required" if draft.ack else None,
+    )
