@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 from aiohttp import web
 
 from actors.answers import Answers
@@ -16,9 +17,9 @@ from actors.messages import Publish, Receipt
 from actors.pressure import Pressure
 from actors.trace import valid_traceparent
 
-from .answers import json_answer, refusal_body
 from .bodies import BodyReader, PublishBody
 from .calls import Asked, Call
+from .cloudevents import BATCH, STRUCTURED, CloudEvent, CloudEventReader
 
 __all__ = ["MOST_BYTES", "Publishing"]
 
@@ -29,6 +30,34 @@ _BODY_S = 10.0
 _MOST_WAITING: Final = 512
 _WAIT_S: Final = 1.0
 _MOST_UNDER_WAY: Final = 20_000
+
+
+class Published(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one event in one room: its place, or `error`."""
+
+    room: str | None = None
+    epoch: str | None = None
+    offset: int | None = None
+    event_id: str | None = None
+    duplicate: bool | None = None
+    error: Failed | None = None
+
+
+class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why an event was not taken."""
+
+    code: ErrorCode
+    message: str
+    temporary: bool
+    retry_after_ms: int | None = None
+
+
+class Results(msgspec.Struct, frozen=True):
+    """One for each event and room, in order."""
+
+    results: list[Published]
+
+
 _LATER = frozenset({ErrorCode.BUSY, ErrorCode.JOURNAL_UNAVAILABLE})
 """Where nothing at all was taken and the same body may be sent again."""
 
@@ -50,6 +79,7 @@ class Publishing:
         self._waiting: dict[asyncio.Future[None], int] = {}
         """Requests that wait for their turn, in their order, with how many events they bring."""
         self._reader = BodyReader(message_bytes)
+        self._cloud_events = CloudEventReader(message_bytes)
 
     def calls(self) -> list[Call]:
         """Return what it answers."""
@@ -61,20 +91,28 @@ class Publishing:
                 self._publish,
                 roles=("service", "admin"),
                 body=PublishBody | list[PublishBody],
+                other_bodies={STRUCTURED: CloudEvent, BATCH: list[CloudEvent]},
+                answer=Results,
                 refusals=(ErrorCode.INVALID_EVENT, ErrorCode.SESSION_ENDED, ErrorCode.TOO_LARGE, ErrorCode.BUSY),
+                other_refusals=(408, 415),
             )
         ]
 
-    async def _publish(self, asked: Asked[None]) -> web.Response:
+    async def _publish(self, asked: Asked[None]) -> Results:
         request = asked.request
         results: dict[int, list[Receipt | Refusal]] = {}
         events: list[tuple[int, PublishBody]] = []
+        reader = self._reader_of(request)
         size = self._make_room(request)
         try:
             items, single = self._reader.items(await self._read(request))
+            if reader is not self._reader and single is (request.content_type == BATCH):
+                raise Refusal(
+                    ErrorCode.BAD_MESSAGE, f"a body of {STRUCTURED} is one event, of {BATCH} an array of them"
+                )
             for number, item in enumerate(items):
                 try:
-                    events.append((number, self._reader.event(item)))
+                    events.append((number, reader.event(item)))
                 except Refusal as refusal:
                     results[number] = [refusal]
             targets = _targets(events)
@@ -93,7 +131,16 @@ class Publishing:
         refusals = [result for result in flat if isinstance(result, Refusal) and result.code in _LATER]
         if refusals and len(refusals) == len(flat):
             raise refusals[0]
-        return json_answer(200, {"results": [_result(result) for result in flat]})
+        return Results([_result(result) for result in flat])
+
+    def _reader_of(self, request: web.Request) -> BodyReader | CloudEventReader:
+        """Return who reads a body of this type. What is no CloudEvent counts as JSON: `curl -d` says it is a form."""
+        if request.content_type in (STRUCTURED, BATCH):
+            return self._cloud_events
+        if request.content_type.startswith("application/cloudevents") or "ce-specversion" in request.headers:
+            reason = f"CloudEvents are taken as {STRUCTURED} or {BATCH}, with all attributes in the body"
+            raise web.HTTPUnsupportedMediaType(reason=reason)
+        return self._reader
 
     def _make_room(self, request: web.Request) -> int:
         """Count a body among those that are held, with its largest size; return that."""
@@ -198,5 +245,8 @@ def _targets(events: list[tuple[int, PublishBody]]) -> list[tuple[PublishBody, s
     return targets
 
 
-def _result(result: Receipt | Refusal) -> dict[str, Any]:
-    return result._asdict() if isinstance(result, Receipt) else {"error": refusal_body(result)}
+def _result(result: Receipt | Refusal) -> Published:
+    if isinstance(result, Receipt):
+        return Published(*result)
+    code = result.code
+    return Published(error=Failed(code, result.message, code.temporary, result.retry_after_ms))
