@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 
+import structlog
 from aiohttp import web
 
 from server.turned_away import TurnedAway
@@ -12,10 +14,15 @@ from server.turned_away import TurnedAway
 from .access import Access
 from .answers import problems
 from .calls import Call, serve
+from .heads import IDLE_S, HeadTimer, head_is_there
 from .publishing import MOST_BYTES
 from .request_log import RequestLog
 
 __all__ = ["Api"]
+
+log = structlog.get_logger("postroom.http")
+
+_SAY_AGAIN_S = 10.0
 
 
 class Api:
@@ -33,6 +40,7 @@ class Api:
         self._most_connections = most_connections
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._used_up_logged_at = -math.inf
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port.
@@ -40,13 +48,14 @@ class Api:
         Raises:
             OSError: The address cannot be listened on.
         """
-        app = web.Application(client_max_size=MOST_BYTES, middlewares=[problems])
+        app = web.Application(client_max_size=MOST_BYTES, middlewares=[head_is_there, problems])
         app.router.add_routes([web.route(call.method, call.path, serve(call, self._access)) for call in self._calls])
         self._runner = web.AppRunner(
             app,
             access_log=None,
             handle_signals=False,
             shutdown_timeout=2.0,
+            keepalive_timeout=IDLE_S,
             logger=RequestLog(),
             auto_decompress=False,  # none is taken, and the library answers what it cannot unpack in its own way
         )
@@ -58,7 +67,17 @@ class Api:
         """Serve another socket, or turn it away."""
         assert self._runner is not None
         assert self._runner.server is not None
-        return TurnedAway() if len(self._runner.server.connections) >= self._most_connections else self._runner.server()
+        if len(self._runner.server.connections) < self._most_connections:
+            return HeadTimer(self._runner.server())
+        self._log_used_up()
+        return TurnedAway()
+
+    def _log_used_up(self) -> None:
+        """Say that callers are turned away, once in a while: they may come back as often as they like."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._used_up_logged_at + _SAY_AGAIN_S:
+            self._used_up_logged_at = now
+            log.warning("api_sockets_used_up", connections=self._most_connections)
 
     async def stop(self) -> None:
         """Stop listening, after the requests that are under way."""

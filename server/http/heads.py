@@ -1,0 +1,99 @@
+"""How long a socket of the API may wait for a request: the HTTP library's protocol in, the same with a timer out.
+
+The library bounds the time between two requests, and not that in which the head of one must come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from .answers import Handler
+
+__all__ = ["HEAD_S", "IDLE_S", "HeadTimer", "head_is_there"]
+
+HEAD_S = 10.0
+"""How long the head of a request may take, from its first byte, or from when the socket was opened."""
+IDLE_S = 75.0
+"""How long a socket may stay without a request after one."""
+
+
+class HeadTimer(asyncio.Protocol):
+    """Closes a socket on which no whole head of a request comes in time.
+
+    Args:
+        handler: The library's protocol.
+    """
+
+    def __init__(self, handler: asyncio.Protocol) -> None:
+        self._handler = handler
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._between = False
+        """Whether nothing of the next request has come."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first request."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._wait(HEAD_S)
+        self._handler.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand bytes on; the first ones of a request set the time for its head."""
+        if self._between:
+            self._between = False
+            self._wait(HEAD_S)
+        self._handler.data_received(data)
+
+    def begun(self) -> None:
+        """The head is there."""
+        self._between = False
+        self._cancel()
+
+    def ended(self) -> None:
+        """The request is answered."""
+        self._between = True
+        self._wait(IDLE_S)
+
+    def eof_received(self) -> bool | None:
+        """Hand the end on."""
+        return self._handler.eof_received()
+
+    def pause_writing(self) -> None:
+        """Hand it on."""
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hand it on."""
+        self._handler.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave no timer behind."""
+        self._cancel()
+        self._transport = None
+        self._handler.connection_lost(exc)
+
+    def _wait(self, seconds: float) -> None:
+        self._cancel()
+        if self._transport is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+@web.middleware
+async def head_is_there(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Stop the socket's timer while a request is answered."""
+    timer = request.transport.get_protocol() if request.transport is not None else None
+    if not isinstance(timer, HeadTimer):
+        return await handler(request)
+    timer.begun()
+    try:
+        return await handler(request)
+    finally:
+        timer.ended()
