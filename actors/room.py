@@ -238,6 +238,7 @@ class Room(LoopActor):
     @handles(Append)
     def _append(self, message: Append) -> None:
         if self._clearing is not None:
+            self._begun = message  # it waits, and comes again
             self._clearing.held.append(message)
             return
         draft = message.draft

@@ -41,10 +41,14 @@ from .auth import Authenticator
 from .clock import SystemClock
 from .descriptors import share
 from .http.access import Access
+from .http.alerts import Alerts
 from .http.api import Api
+from .http.connections import Connections
+from .http.openapi import OpenApi
 from .http.probes import Probes, Readiness
 from .http.publishing import Publishing
 from .http.quarantine import QuarantineCalls
+from .http.rooms import Rooms
 from .http.supervisor import SupervisorCalls
 from .journals.faults import JournalError
 from .journals.sqlite import SqliteLog
@@ -194,8 +198,12 @@ class Router:
             *self._publishing.calls(),
             *Probes(self._readiness).calls(),
             *QuarantineCalls(self.quarantine).calls(),
+            *Rooms(self.directory, self.ledger, self.log, self.report).calls(),
+            *Connections(self.registry, self.ledger, self.report).calls(),
+            *Alerts(self.directory, self.ledger).calls(),
             *SupervisorCalls(self._root, self._root_start, record, self.report).calls(),
         ]
+        calls.extend(OpenApi(calls).calls())
         access = Access(self._authenticator, anonymous, origins)
         self._api = Api(calls, access, most_connections=shares.requests)
         self._draining = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 import structlog
@@ -12,7 +11,7 @@ from aiohttp import web
 
 from actors.errors import ErrorCode, Refusal
 
-__all__ = ["PROBLEM", "STATUS", "Handler", "json_answer", "problems", "refusal_body"]
+__all__ = ["PROBLEM", "STATUS", "Handler", "Problem", "json_answer", "problems"]
 
 log = structlog.get_logger("postroom.http")
 
@@ -33,24 +32,25 @@ STATUS = {
 }
 """HTTP status of each code; 400 for the others."""
 
+
+class Problem(msgspec.Struct, frozen=True):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: ErrorCode
+    temporary: bool
+    """Whether the same request may succeed later."""
+
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def json_answer(status: int, body: object, content_type: str = "application/json") -> web.Response:
     """Return `body` as JSON."""
     return web.Response(status=status, body=msgspec.json.encode(body), content_type=content_type)
-
-
-def refusal_body(refusal: Refusal) -> dict[str, Any]:
-    """Return a refusal as it stands among results."""
-    error: dict[str, Any] = {
-        "code": refusal.code,
-        "message": refusal.message,
-        "temporary": refusal.code.temporary,
-    }
-    if refusal.retry_after_ms is not None:
-        error["retry_after_ms"] = refusal.retry_after_ms
-    return error
 
 
 @web.middleware
@@ -78,14 +78,14 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def _problem(status: int, code: ErrorCode, detail: str, retry_after_ms: int | None = None) -> web.Response:
-    body = {
-        "type": f"urn:postroom:error:{code}",
-        "title": str(code).replace("_", " "),
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "temporary": code.temporary,
-    }
+    body = Problem(
+        type=f"urn:postroom:error:{code}",
+        title=str(code).replace("_", " "),
+        status=status,
+        detail=detail,
+        code=code,
+        temporary=code.temporary,
+    )
     response = json_answer(status, body, PROBLEM)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -17,6 +19,10 @@ from .answers import Handler, json_answer
 __all__ = ["Asked", "Call", "serve"]
 
 Q = TypeVar("Q")
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_UNWANTED_BYTES = 64 * 1024
+"""How large a body may be that nobody reads."""
 
 
 class Asked(NamedTuple, Generic[Q]):
@@ -45,10 +51,26 @@ class Call:
         query: A struct that the query's parameters are read into; None: it has none.
         body: The type of the JSON body, for the description; the handler reads it. None: it has none.
         answer: The type of the answer, for the description.
+        other_bodies: The types of bodies of other media types, by media type.
+        other_statuses: Statuses beside 200 under which its answer may come.
         refusals: Codes that it may answer with, beside those of every call.
+        other_refusals: Statuses of refusals beside those of the codes.
     """
 
-    __slots__ = ("answer", "body", "handler", "method", "path", "query", "refusals", "roles", "summary")
+    __slots__ = (
+        "answer",
+        "body",
+        "handler",
+        "method",
+        "other_bodies",
+        "other_refusals",
+        "other_statuses",
+        "path",
+        "query",
+        "refusals",
+        "roles",
+        "summary",
+    )
 
     def __init__(
         self,
@@ -61,7 +83,10 @@ class Call:
         query: type[msgspec.Struct] | None = None,
         body: Any = None,
         answer: Any = None,
+        other_bodies: Mapping[str, Any] = _NONE,
+        other_statuses: tuple[int, ...] = (),
         refusals: tuple[ErrorCode, ...] = (),
+        other_refusals: tuple[int, ...] = (),
     ) -> None:
         self.method = method
         self.path = path
@@ -71,7 +96,10 @@ class Call:
         self.query = query
         self.body = body
         self.answer = answer
+        self.other_bodies = other_bodies
+        self.other_statuses = other_statuses
         self.refusals = refusals
+        self.other_refusals = other_refusals
 
 
 def serve(call: Call, access: Access) -> Handler:
@@ -79,6 +107,8 @@ def serve(call: Call, access: Access) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = await access.allow(request, call.roles) if call.roles else None
+        if call.body is None and request.body_exists and (request.content_length or math.inf) > _UNWANTED_BYTES:
+            raise Refusal(ErrorCode.TOO_LARGE, f"{call.method} {call.path} takes no body")
         answer = await call.handler(Asked(request, caller, _query(request, call.query)))
         return answer if isinstance(answer, web.StreamResponse) else json_answer(200, answer)
 

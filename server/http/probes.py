@@ -57,7 +57,15 @@ class Probes:
         """Return what it answers."""
         return [
             Call("GET", "/healthz", "Is the process alive?", self._healthz, roles=(), answer=Alive),
-            Call("GET", "/readyz", "Does the router take clients and events?", self._readyz, roles=(), answer=Ready),
+            Call(
+                "GET",
+                "/readyz",
+                "Does the router take clients and events?",
+                self._readyz,
+                roles=(),
+                answer=Ready,
+                other_statuses=(503,),
+            ),
         ]
 
     async def _healthz(self, _asked: Asked[None]) -> Alive:

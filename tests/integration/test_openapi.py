@@ -1,0 +1,108 @@
+"""The description of the HTTP API: valid, complete, and true of whatever is sent that it allows or does not."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from schemathesis import checks
+from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
+    content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from server.app import Router
+
+from ..conftest import running_router
+from ..native_client import WAIT_S, NativeClient
+from .services import publish
+
+_EXAMPLES = 10
+_CHECKS = [
+    checks.not_a_server_error,
+    allow_header_conformance,
+    content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+]
+
+
+async def description_of(router: Router) -> dict[str, Any]:
+    """Return the description."""
+    async with (
+        asyncio.timeout(WAIT_S),
+        aiohttp.ClientSession() as session,
+        session.get(f"{router.addresses.api_url}/openapi.json") as response,
+    ):
+        assert response.status == 200
+        description: dict[str, Any] = await response.json()
+        return description
+
+
+async def test_the_description_is_valid_and_has_every_call(guarded_router: Router) -> None:
+    """Whoever asks for it needs no token; each operation has a name of its own, and says who may call it."""
+    description = await description_of(guarded_router)
+    OpenAPIV31SpecValidator(description).validate()
+    api = guarded_router._api
+    described = {(method.upper(), path) for path, each in description["paths"].items() for method in each}
+    assert described == {(call.method, call.path) for call in api._calls}
+    operations = [operation for each in description["paths"].values() for operation in each.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    for path, each in description["paths"].items():
+        for operation in each.values():
+            named = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path))
+            assert operation["security"] == ([{"token": []}] if "token of role" in operation["description"] else [])
+
+
+async def test_whatever_is_sent_is_answered_as_described(token: Callable[..., str]) -> None:
+    """Requests that the description allows, and others near them: never a 500, never what it does not say."""
+    async with running_router(room_idle_s=600.0) as router:
+        await publish(router, "team:1", "alert", {"severity": "critical", "title": "t"})
+        await publish(router, "team:1", "app.thing", {"n": 1}, key="k", delivery="latest")
+        async with NativeClient(router.addresses.ws_url, token("ann")):
+            schema = schemathesis.openapi.from_dict(await description_of(router))
+            schema.config.update(base_url=router.addresses.api_url)
+            headers = {"Authorization": f"Bearer {token('op', 'admin')}"}
+            for result in schema.get_all_operations():
+                await asyncio.to_thread(try_out, result.ok(), headers)
+
+
+def try_out(operation: Any, headers: dict[str, str]) -> None:
+    """Send requests to one operation, the same ones each time, and check what is answered."""
+    # In an array each event stands for itself: one that is not valid has its error in a 200.
+    wanted = [each for each in _CHECKS if each is not negative_data_rejection or operation.path != "/v1/publish"]
+    for mode in schemathesis.GenerationMode:
+        try:
+            strategy = operation.as_strategy(generation_mode=mode)
+        except Unsatisfiable:
+            continue  # it has nothing that could be wrong
+
+        @settings(
+            max_examples=_EXAMPLES,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=(Phase.explicit, Phase.generate),
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=strategy)
+        def send(case: Any) -> None:
+            case.call_and_validate(headers=headers, checks=wanted)
+
+        send()
