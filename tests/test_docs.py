@@ -584,6 +584,7 @@ GUIDES = (
     "test-your-application",
     "tokens",
     "plug-in",
+    "http-api",
     "keep-events",
     "journal-trouble",
 )
