@@ -17,7 +17,7 @@ from server.asking import ask_room
 
 from .calls import Asked, Call
 
-__all__ = ["Alerts"]
+__all__ = ["AlertList", "Alerts", "AlertsQuery", "OpenAlert"]
 
 
 class AlertsQuery(msgspec.Struct, frozen=True):

@@ -21,7 +21,16 @@ from server.registry import Arrival, Registry
 
 from .calls import Asked, Call
 
-__all__ = ["Connections"]
+__all__ = [
+    "Closed",
+    "ConnectionDetail",
+    "ConnectionLine",
+    "ConnectionList",
+    "ConnectionRoom",
+    "Connections",
+    "ConnectionsQuery",
+    "UserRoom",
+]
 
 _CLOSED = "closed by an operator"
 _SERVICES = ("service", "admin")

@@ -6,6 +6,7 @@ The library bounds the time between two requests, and not that in which the head
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from aiohttp import web
 
@@ -35,8 +36,7 @@ class HeadTimer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without being of the class
         self._wait(HEAD_S)
         self._handler.connection_made(transport)
 

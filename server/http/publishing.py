@@ -21,7 +21,7 @@ from .bodies import BodyReader, PublishBody
 from .calls import Asked, Call
 from .cloudevents import BATCH, STRUCTURED, CloudEvent, CloudEventReader
 
-__all__ = ["MOST_BYTES", "Publishing"]
+__all__ = ["MOST_BYTES", "Failed", "Published", "Publishing", "Results"]
 
 MOST_BYTES: Final = 8 * 1024 * 1024
 """Largest body."""

@@ -26,7 +26,19 @@ from server.asking import answered, ask_room
 
 from .calls import Asked, Call
 
-__all__ = ["Rooms"]
+__all__ = [
+    "HistoryQuery",
+    "Member",
+    "PastEvent",
+    "RoomForgotten",
+    "RoomHistory",
+    "RoomLine",
+    "RoomList",
+    "RoomPresence",
+    "RoomState",
+    "Rooms",
+    "RoomsQuery",
+]
 
 _READERS = ("service", "admin")
 _Offset = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
