@@ -287,7 +287,7 @@ class Room(LoopActor):
     def _committed(self, message: Committed) -> None:
         own = self._in_flight.pop(id(message.append), None) is not None
         if message.event.offset > self._top and not own:  # of a history that was forgotten while this actor started
-            self._refuse(message.append, _broken_off(f"{self._name} was deleted, and this event with it"))
+            self._refuse(message.append, _broken_off(f"this event is gone with the history of {self._name}"))
             return
         if message.event.offset > self._top:  # else it was read from the log after a failure
             event = message.event

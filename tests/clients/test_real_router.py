@@ -7,6 +7,7 @@ import contextlib
 import io
 import itertools
 import re
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from postroom_client import (
     GapError,
     Notification,
     Progress,
+    Revoked,
     Service,
     Session,
     Skipped,
@@ -310,3 +312,29 @@ def test_the_readmes_example_runs(real: RouterProcess):
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
     assert [line.split()[1] for line in printed.getvalue().splitlines()] == ["session", *["progress"] * 3, "session"]
+
+
+async def test_a_room_that_an_operator_put_the_client_in_can_be_read_until_it_is_taken_away(tmp_path: Path, room: str):
+    """The client asked for neither: it hands the room over when the application asks, and says that it was revoked."""
+
+    def order(method: str, path: str) -> None:
+        with urllib.request.urlopen(urllib.request.Request(f"{router.api_url}{path}", method=method), timeout=BOUND_S):
+            pass
+
+    with open_router(tmp_path, journal="memory") as router:
+        async with connect(router.url) as client:
+            path = f"/v1/users/anonymous/rooms/{room}"
+            await asyncio.to_thread(order, "PUT", path)
+            await client.state(room)  # whose answer comes after what the router said before
+            assert room in client.rooms
+            session = await client.subscribe(room)
+            async with Service(router.api_url) as service:
+                await service.ask(Custom(room, "app.thing", {"n": 1}))
+            assert [event.data for event in await take(session, 1)] == [{"n": 1}]
+            await asyncio.to_thread(order, "DELETE", path)
+            with pytest.raises(Revoked):
+                await take(session, 1)
+            again = await client.subscribe(room)
+            await asyncio.to_thread(order, "DELETE", f"/v1/rooms/{room}")
+            with pytest.raises(Revoked):
+                await take(again, 1)

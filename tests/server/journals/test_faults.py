@@ -109,6 +109,29 @@ async def test_everything_that_waits_behind_a_failed_batch_fails_too(disk: Disk,
         await goes_on(kept, "after", 1)
 
 
+async def test_a_room_is_forgotten_on_the_disk_or_not_at_all(disk: Disk, path: Path) -> None:
+    """Behind a batch that failed, and as long as there is trouble, it is refused; nobody is left waiting."""
+    async with keeper(path) as kept:
+        epoch = (await kept.record()).epoch
+        await kept.append("a", data={"text": "x" * 100_000})
+        disk.limit(1)
+        answers: list[RoomRecord | LogUnavailable] = []
+        kept.tell(Ear(), *(a_draft(data={"text": "x" * 3000}, event_id=str(each)) for each in range(6000)))
+        kept.log.forget(ROOM, answers.append)
+        await until(lambda: answers)
+        kept.log.forget(ROOM, answers.append)
+        assert [type(each) for each in answers] == [LogUnavailable, LogUnavailable]
+        assert (await kept.ids(), (await kept.record()).epoch) == (["a"], epoch)
+        disk.limit(100_000)
+        await goes_on(kept, "d", 2)
+        kept.log.forget(ROOM, answers.append)
+        await until(lambda: len(answers) == 3)
+    async with keeper(path) as kept:
+        assert kept.log.rooms() == set()
+        record = await kept.record()
+        assert (record.top, record.epoch == epoch) == (0, False)
+
+
 async def test_snapshots_and_trims_are_made_up_for_after_the_trouble(disk: Disk, path: Path) -> None:
     async with keeper(path) as kept:
         await kept.record()

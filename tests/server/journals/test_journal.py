@@ -11,6 +11,8 @@ import pytest
 
 from actors.errors import ErrorCode, LogUnavailable, Refusal
 from actors.events import Event
+from actors.log import RoomRecord
+from actors.messages import Append
 from server.journals import backlog
 from server.journals.backlog import Backlog
 from server.journals.batch import Batch
@@ -172,6 +174,30 @@ async def test_a_writer_that_fails_around_a_commit_finds_out_what_was_committed(
         assert await kept.ids() == ["a", "b", "c"]
         assert (await kept.record("team:2")).top == 1
     assert not [line for line in logged if line["log_level"] == "error"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_writer_that_fails_around_a_forgotten_rooms_commit_forgets_it_once(
+    path: Path, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What other rooms were told in the same moment is there once."""
+    async with keeper(path) as kept:
+        await kept.record()
+        await kept.record("team:2")
+        await kept.append("a")
+        once(monkeypatch, Store, "run", after=after)
+        answers: list[RoomRecord | LogUnavailable] = []
+        ear = Ear()
+        kept.log.append("team:2", Append(a_draft(event_id="x"), True, ear, "x"), ear)
+        kept.log.forget("team:1", answers.append)
+        kept.log.append("team:2", Append(a_draft(event_id="y"), True, ear, "y"), ear)
+        await until(lambda: len(ear.heard) == 2)
+        (record,) = answers
+        assert isinstance(record, RoomRecord)
+        assert record.top == 0
+        assert await kept.ids("team:2") == ["x", "y"]
+        assert await kept.append("b") != []
+        assert (await kept.record()).epoch == record.epoch
 
 
 async def test_a_batch_that_always_fails_is_refused_and_the_next_one_is_not(
