@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import structlog
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from actors.errors import ErrorCode, Refusal
 
-__all__ = ["PROBLEM", "STATUS", "Handler", "Problem", "json_answer", "problems"]
+__all__ = ["PROBLEM", "STATUS", "Handler", "Problem", "json_answer", "problems", "refusal_body"]
 
 log = structlog.get_logger("postroom.http")
 
@@ -51,6 +52,18 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def json_answer(status: int, body: object, content_type: str = "application/json") -> web.Response:
     """Return `body` as JSON."""
     return web.Response(status=status, body=msgspec.json.encode(body), content_type=content_type)
+
+
+def refusal_body(refusal: Refusal) -> dict[str, Any]:
+    """Return a refusal as it stands among results."""
+    error: dict[str, Any] = {
+        "code": refusal.code,
+        "message": refusal.message,
+        "temporary": refusal.code.temporary,
+    }
+    if refusal.retry_after_ms is not None:
+        error["retry_after_ms"] = refusal.retry_after_ms
+    return error
 
 
 @web.middleware
