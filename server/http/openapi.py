@@ -67,7 +67,7 @@ def describe(calls: Iterable[Call]) -> dict[str, Any]:
         types += [
             each for each in (call.query, call.answer, call.body, *call.other_bodies.values()) if each is not None
         ]
-    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    schemas, components = msgspec.json.schema_components(types, schema_hook=_any_json, ref_template=_REF)
     by_type = dict(zip(map(id, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for call in calls:
@@ -87,6 +87,13 @@ def describe(calls: Iterable[Call]) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
+
+
+def _any_json(of: type) -> dict[str, Any]:
+    """Describe what is written as JSON and not known beforehand."""
+    if of is object:
+        return {"description": "Any JSON value."}
+    raise NotImplementedError(of)
 
 
 def _operation(call: Call, schemas: dict[int, Any], components: dict[str, Any]) -> dict[str, Any]:
