@@ -26,7 +26,7 @@ _Filled = Annotated[str, msgspec.Meta(min_length=1)]
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event. `type` is the kind, `subject` the room; `source` and `id` name the event for retries.
 
-    `delivery`, `key` and `ack` are extension attributes. All other attributes are ignored.
+    `delivery`, `key`, `ack` and `traceparent` are extension attributes. All other attributes are ignored.
     """
 
     specversion: str
@@ -39,6 +39,7 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     delivery: str | None = None
     key: str | None = None
     ack: str | None = None
+    traceparent: str | None = None
 
 
 class _Binary(msgspec.Struct):
@@ -84,6 +85,7 @@ class CloudEventReader:
             delivery=event.delivery,
             key=event.key,
             ack=event.ack,
+            traceparent=event.traceparent,
         )
 
 
