@@ -16,6 +16,7 @@ from .fan_out import FanOut
 from .history import History
 from .mailbox import Mailbox
 from .messages import Attached, Close, Joined, Revoke, Subscribe
+from .meters import Meters
 from .replies import Missing, RoomJoined
 from .subscription import Subscription
 from .tracing import Tracing
@@ -33,6 +34,7 @@ class Audience:
         history: What those who come back get.
         page: The room's page of the ledger.
         tracing: Is told of events that belong to a trace.
+        meters: Count what is written.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Audience:
         history: History,
         page: dict[str, Subscription],
         tracing: Tracing,
+        meters: Meters,
     ) -> None:
         self._room = room
         self._mailbox = mailbox
@@ -51,7 +54,7 @@ class Audience:
         self._subscribers = page
         self._live: dict[str, Subscription] = {}
         """Who gets events as they come; the others are on their way through the history."""
-        self._fan_out = FanOut(tracing)
+        self._fan_out = FanOut(tracing, meters)
 
     def __len__(self) -> int:
         return len(self._subscribers)

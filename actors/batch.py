@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from .events import Event
+from .meters import Meters
 from .replies import Skipped
 
 if TYPE_CHECKING:
@@ -27,12 +28,16 @@ class Batch:
         events: One event at least.
         gaps: Offset of each event that does not follow the one before it, or what the batch was asked to come after,
             to why those between are not here: `conflated` or `expired`. Empty: none was left out.
+        at: When the first of them was handed in, by the monotonic clock; 0: they are old ones.
     """
 
-    __slots__ = ("_frames", "events", "gaps", "prev", "room", "top", "traced")
+    __slots__ = ("_frames", "at", "events", "gaps", "prev", "room", "top", "traced")
 
-    def __init__(self, room: str, events: Sequence[Event], gaps: Mapping[int, str] = _NO_GAPS) -> None:
+    def __init__(
+        self, room: str, events: Sequence[Event], gaps: Mapping[int, str] = _NO_GAPS, *, at: float = 0.0
+    ) -> None:
         self.room = room
+        self.at = at
         self.events = tuple(events)
         self.gaps = gaps
         self.prev = events[0].prev
@@ -65,3 +70,8 @@ class Batch:
                 position = event.offset
             frames = self._frames[codec] = b"".join(parts)
         return frames
+
+    def count_markers(self, meters: Meters) -> None:
+        """Count the markers that are among the frames, for a client that gets them."""
+        for reason in self.gaps.values():
+            meters.skipped[reason] += 1

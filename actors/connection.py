@@ -314,6 +314,7 @@ class Connection(LoopActor):
             return
         reason = self._ports.admission.enter(self._state.id, outcome)
         if reason is not None:
+            self._ports.meters.rejected["websocket", "too_many_connections"] += 1
             self._close(CloseCode.TOO_MANY_CONNECTIONS, reason)
             return
         if outcome.trusted:
@@ -473,6 +474,7 @@ class Connection(LoopActor):
                 self._slow()
 
     def _send_error(self, id: replies.CommandId, refusal: Refusal) -> None:
+        self._ports.meters.rejected["websocket", refusal.code] += 1
         self._send(replies.Error.of(id, refusal))
 
     # --- events

@@ -33,7 +33,8 @@ def deliver(subscription: Subscription, batch: Batch, codec: Codec, outbox: Outb
             outbox.hold_batch(HeldBatch(subscription, batch, codec))
             subscription.cursor = batch.top
         else:
-            outbox.push(batch.frames(codec))
+            outbox.push(batch.frames(codec), len(batch), batch.at)
+            batch.count_markers(outbox.meters)
             subscription.cursor = subscription.told = batch.top
         return True
     if batch.prev > cursor:
@@ -48,14 +49,14 @@ def deliver(subscription: Subscription, batch: Batch, codec: Codec, outbox: Outb
         if event.prev > subscription.cursor:
             _skip(subscription, event.prev, batch.gaps.get(event.offset, "expired"), codec, outbox, hold=hold)
         if subscription.kinds is None or event.draft.kind in subscription.kinds:
-            held = Held(subscription, event, event.prev, "filtered")
+            held = Held(subscription, event, event.prev, "filtered", batch.at)
             if hold:
                 outbox.hold(held)
             else:
-                outbox.push(held.frames(codec))
+                outbox.push(held.frames(codec, outbox.meters), 1, batch.at)
         subscription.cursor = event.offset
     if subscription.cursor - subscription.told > _FILTERED_AT_MOST and not hold:
-        outbox.push(marker(subscription, subscription.cursor, "filtered", codec))
+        outbox.push(marker(subscription, subscription.cursor, "filtered", codec, outbox.meters))
     return True
 
 
@@ -70,5 +71,5 @@ def _skip(subscription: Subscription, to: int, reason: str, codec: Codec, outbox
     if hold:
         outbox.hold(Held(subscription, None, to, reason))
     else:
-        outbox.push(marker(subscription, to, reason, codec))
+        outbox.push(marker(subscription, to, reason, codec, outbox.meters))
     subscription.cursor = to

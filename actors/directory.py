@@ -33,6 +33,7 @@ from .messages import (
     Subscribe,
     Sweep,
 )
+from .meters import Meters
 from .pressure import Pressure
 from .quarantine import Quarantine
 from .report import Report, unreported
@@ -64,6 +65,7 @@ class RoomDirectory:
         report: Is told of repairs.
         apart: Rooms that hold more or less than `limits`.
         tracing: Is told of events that belong to a trace; None: nobody wants spans.
+        meters: Count what rooms do; None: nobody looks at them.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class RoomDirectory:
         report: Report = unreported,
         apart: Mapping[str, RoomLimits] = _NONE,
         tracing: Tracing | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._log = log
@@ -92,6 +95,7 @@ class RoomDirectory:
             pressure=pressure,
             quarantine=quarantine,
             tracing=tracing or Tracing(clock),
+            meters=meters if meters is not None else Meters(clock.monotonic),
             report=report,
         )
         self._apart = {name: msgspec.structs.replace(self._ports, limits=others) for name, others in apart.items()}

@@ -17,6 +17,7 @@ __all__ = [
     "ALERT_ACKNOWLEDGED",
     "ALERT_ESCALATED",
     "ESCALATION",
+    "KINDS",
     "Delivery",
     "Draft",
     "Event",
@@ -94,6 +95,9 @@ _SCHEMAS: Mapping[str, type[msgspec.Struct]] = {
     "session": _Session,
     "system": _System,
 }
+
+KINDS = tuple(_SCHEMAS)
+"""The kinds whose data Postroom knows; all others are their publishers' own."""
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):

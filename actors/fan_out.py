@@ -10,6 +10,7 @@ from pykka._envelope import Envelope
 from .batch import Batch
 from .codec import Codec
 from .messages import LineFailed
+from .meters import Meters
 from .subscription import Subscription
 from .tracing import Tracing
 
@@ -26,12 +27,14 @@ class FanOut:
 
     Args:
         tracing: Is told when events that belong to a trace are out.
+        meters: Is told what was written, once for each slice.
     """
 
-    __slots__ = ("_batches", "_began", "_mailed", "_next", "_size", "_subscriptions", "_tracing")
+    __slots__ = ("_batches", "_began", "_mailed", "_meters", "_next", "_size", "_subscriptions", "_tracing")
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(self, tracing: Tracing, meters: Meters) -> None:
         self._tracing = tracing
+        self._meters = meters
         self._batches: deque[Batch] = deque()
         """The first one is under way."""
         self._subscriptions: list[Subscription] = []
@@ -62,7 +65,11 @@ class FanOut:
                 if batch.traced:
                     self._began = self._tracing.now()
             served = self._subscriptions[self._next : self._next + min(left, 1 + bytes_left // self._size)]
-            self._mailed += _send(batch, served)
+            mailed = _send(batch, served)
+            self._mailed += mailed
+            if mailed < len(served):
+                written = (len(served) - mailed) * len(batch)
+                self._meters.delivered(written, written if batch.at else 0, batch.at)
             self._next += len(served)
             left -= len(served)
             bytes_left -= len(served) * self._size
@@ -76,7 +83,7 @@ class FanOut:
 
 
 def _send(batch: Batch, subscriptions: Iterable[Subscription]) -> int:
-    """Give a batch to each of them; return how many have it in their mailbox.
+    """Give a batch to each of them; return how many did not get it by their line.
 
     The loop's body is most of what a delivery costs outside the kernel, so it touches as little as it can: what was
     last touched some milliseconds ago is not in the processor's cache.
@@ -100,6 +107,7 @@ def _send(batch: Batch, subscriptions: Iterable[Subscription]) -> int:
                     continue
             except BaseException as error:  # that connection's failure, not this room's
                 subscription.mailbox.tell(LineFailed(error))
+                mailed += 1
                 continue
         subscription.mailbox.put_here(envelope)
         mailed += 1

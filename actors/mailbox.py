@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 import weakref
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
@@ -20,13 +21,16 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope  # what ActorRef.tell() and ask() hand to an inbox
 
 from .future import LoopFuture
+from .histogram import Histogram
 from .line import Line
 
-__all__ = ["Dispatcher", "Exit", "Mailbox", "Target", "Tenant"]
+__all__ = ["Dispatcher", "Exit", "Mailbox", "Target", "Tenant", "Turns"]
 
 
 _PATIENCE = 4
 """In how many runs in a row whoever is not finished may be passed over for those who have mail."""
+_TURN_S = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+_SHORT_S = _TURN_S[0]
 
 
 class Target(Protocol):
@@ -38,6 +42,10 @@ class Target(Protocol):
 
 class Tenant(Protocol):
     """An actor, as far as its mailbox knows it."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many messages one turn takes at most."""
 
     def take_turn(self) -> bool:
         """Handle a batch of what is in the mailbox; return whether it is to go on after the loop has done I/O."""
@@ -224,6 +232,18 @@ def _reject(envelope: Envelope[Any], mailbox: Mailbox) -> None:
         envelope.reply_to.set_exception((ActorDeadError, error, None))
 
 
+class Turns:
+    """What the turns of all actors of one class have cost."""
+
+    __slots__ = ("handled", "took_s")
+
+    def __init__(self) -> None:
+        self.handled = 0
+        """Messages that they took."""
+        self.took_s = Histogram(_TURN_S)
+        """One value for each turn."""
+
+
 class Dispatcher:
     """Gives the actors of one event loop their turns, first come first served.
 
@@ -254,6 +274,8 @@ class Dispatcher:
         self._unfinished: deque[Mailbox] = deque()
         """Whose actors go on after I/O: one of them at a time, after everybody else, so that what is asked of others
         meanwhile waits for one slice of it and not for one at every step of its way."""
+        self.turns: dict[type, Turns] = {}
+        """What turns have cost, by the class of the actor."""
         self._woken = False
         self._outside: deque[Callable[[], None]] = deque()
         self._outside_woken = False
@@ -329,22 +351,48 @@ class Dispatcher:
     def _run(self) -> None:
         ready = self._ready
         monotonic = self._monotonic
-        deadline = monotonic() + self._slice_s
+        now = monotonic()
+        deadline = now + self._slice_s
         unfinished = len(self._unfinished)  # who is not finished in this run goes on in the next one, after I/O
         try:
             while ready:
-                self._give_turn(ready.popleft())
-                if monotonic() >= deadline:
+                began, mailbox = now, ready.popleft()
+                tenant, waiting = mailbox._actor, len(mailbox._letters) - mailbox._head
+                self._give_turn(mailbox)
+                now = monotonic()
+                if tenant is not None:
+                    self._count(mailbox, tenant, waiting, now - began)
+                if now >= deadline:
                     break
             self._passed_over += 1
             if unfinished and (not ready or self._passed_over >= _PATIENCE):
                 self._passed_over = 0
-                self._give_turn(self._unfinished.popleft())
+                mailbox = self._unfinished.popleft()
+                tenant = mailbox._actor
+                self._give_turn(mailbox)
+                if tenant is not None:
+                    self._count(mailbox, tenant, 0, monotonic() - now)
         finally:  # also when a monitor raises, or nobody would get a turn again
             if ready or self._unfinished:
                 self.loop.call_soon(self._run)
             else:
                 self._woken = False
+
+    def _count(self, mailbox: Mailbox, tenant: Tenant, waiting: int, took_s: float) -> None:
+        """Count a turn, for which so many messages waited when it began. This runs once for each turn: it is short."""
+        turns = self.turns.get(tenant.__class__)
+        if turns is None:
+            turns = self.turns[tenant.__class__] = Turns()
+        times = turns.took_s
+        times.counts[0 if took_s <= _SHORT_S else bisect_left(_TURN_S, took_s)] += 1
+        times.total += took_s
+        if (
+            mailbox._actor is not tenant
+        ):  # it has ended, and what it left waits for another one, with what came in since
+            waiting = max(0, waiting - len(mailbox))
+        elif waiting > tenant.batch_size:
+            waiting = tenant.batch_size
+        turns.handled += waiting
 
     def _give_turn(self, mailbox: Mailbox) -> None:
         mailbox._scheduled = False

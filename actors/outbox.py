@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from .codec import Codec
 from .held import Held, HeldBatch
+from .meters import Meters
 from .subscription import Subscription
 
 __all__ = ["Outbox"]
@@ -25,18 +26,38 @@ class Outbox:
     Args:
         limit: Bytes that may wait, those in the socket's own write buffer counted in.
         codec: Encodes what is held.
+        meters: Count what is written; None: nobody looks at them.
     """
 
-    __slots__ = ("_codec", "_entries", "_latest", "_markers", "held", "limit", "size")
+    __slots__ = (
+        "_codec",
+        "_entries",
+        "_events",
+        "_latest",
+        "_live",
+        "_live_at",
+        "_markers",
+        "held",
+        "limit",
+        "meters",
+        "size",
+    )
 
-    def __init__(self, limit: int, codec: Codec) -> None:
+    def __init__(self, limit: int, codec: Codec, meters: Meters | None = None) -> None:
         self.limit = limit
+        self.meters = meters if meters is not None else Meters()
         self.size = 0
         """Bytes that wait here; of held events about as many as their frames will have."""
         self.held = 0
         """How many entries are not frames yet: what comes after them must be held, too."""
         self._codec = codec
         self._entries: list[bytes | Held | HeldBatch] = []
+        self._events = 0
+        """How many events are among the frames that wait."""
+        self._live = 0
+        """How many of these came straight from their publishers."""
+        self._live_at = 0.0
+        """When the first of those was handed in."""
         self._markers = 0
         self._latest: dict[str, dict[tuple[str, str | None], Held]] | None = None
         """While the client lags: the newest held value of each room, kind and key. None: it keeps up."""
@@ -51,10 +72,18 @@ class Outbox:
         """Whether as much waits as may, whatever the socket could take."""
         return self.size > self.limit
 
-    def push(self, frames: bytes) -> None:
-        """Put whole frames at the end."""
+    def push(self, frames: bytes, events: int = 0, at: float = 0.0) -> None:
+        """Put whole frames at the end.
+
+        Args:
+            frames: What the client is to read.
+            events: How many events are in them.
+            at: When the first of these was handed in; 0: they are old ones.
+        """
         self._entries.append(frames)
         self.size += len(frames)
+        if events:
+            self._framed(events, at)
 
     def hold(self, held: Held) -> None:
         """Put an event at the end that may give way to a newer one while the client lags."""
@@ -96,6 +125,9 @@ class Outbox:
         frames = entries[0] if count == 1 else b"".join(entries[:count])  # type: ignore[arg-type]  # encoded by now
         if frames:
             write(frames)  # type: ignore[arg-type]  # encoded by now
+        if self._events:  # those that stay behind in a piece that is not written yet are few, and counted with these
+            self.meters.delivered(self._events, self._live, self._live_at)
+            self._events = self._live = 0
         if count == len(entries):
             self.clear()
         else:
@@ -105,7 +137,7 @@ class Outbox:
     def clear(self) -> None:
         """Drop everything: the client will not get it on this connection."""
         self._entries = []
-        self.size = self.held = self._markers = 0
+        self.size = self.held = self._markers = self._events = self._live = 0
         self._latest = None
 
     def over(self, buffered: int) -> bool:
@@ -121,20 +153,29 @@ class Outbox:
             if isinstance(entry, HeldBatch) and entry.size > most - total:
                 self.held -= 1
                 self.size -= entry.size
-                events = entry.expand()
-                entries[place : place + 1] = events
-                self.held += len(events)
-                self.size += sum(held.size for held in events)
+                apart = entry.expand()
+                entries[place : place + 1] = apart
+                self.held += len(apart)
+                self.size += sum(held.size for held in apart)
                 continue
             if not isinstance(entry, bytes):
                 self._let_go(entry)
                 self.size -= entry.size
-                entry = entries[place] = entry.frames(self._codec)
+                events, at = entry.events, entry.at
+                entry = entries[place] = entry.frames(self._codec, self.meters)
+                if events and entry:
+                    self._framed(events, at)
                 self.size += len(entry)
                 self.held -= 1
             total += len(entry)
             place += 1
         return place
+
+    def _framed(self, events: int, at: float) -> None:
+        self._events += events
+        if at:
+            self._live_at = at if not self._live else min(at, self._live_at)
+            self._live += events
 
     def _let_go(self, entry: Held | HeldBatch) -> None:
         """Forget a value that leaves now: nothing can take its place, and there may be any number of keys."""
@@ -163,6 +204,7 @@ class Outbox:
 
     def _give_way(self, held: Held) -> None:
         self._markers += 1
+        self.meters.conflated += 1
         self.size -= held.size
         held.give_way()
         self.size += held.size

@@ -12,6 +12,7 @@ from .directory import RoomDirectory
 from .errors import Refusal
 from .identity import Identity
 from .mailbox import Mailbox
+from .meters import Meters
 from .report import Report, unreported
 
 __all__ = ["Admission", "Authenticator", "ConnectionLimits", "ConnectionPorts"]
@@ -61,3 +62,5 @@ class ConnectionPorts(msgspec.Struct, frozen=True, kw_only=True):
     """Who a client without a token is; None: it is turned away."""
     report: Report = unreported
     """Is told of repairs."""
+    meters: Meters = msgspec.field(default_factory=Meters)
+    """Count what connections do."""

@@ -43,6 +43,7 @@ from .messages import (
     Subscribe,
     Sweep,
 )
+from .meters import Meters
 from .poison import of_append
 from .pressure import Pressure
 from .quarantine import Quarantine
@@ -99,6 +100,7 @@ class RoomPorts(msgspec.Struct, frozen=True):
     pressure: Pressure
     quarantine: Quarantine
     tracing: Tracing
+    meters: Meters
     report: Report = unreported
     """Is told of repairs."""
 
@@ -161,9 +163,11 @@ class Room(LoopActor):
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
         page = ports.ledger.page(name)
-        self._audience = Audience(name, mailbox, self._epoch, self._history, page, ports.tracing)
+        self._audience = Audience(name, mailbox, self._epoch, self._history, page, ports.tracing, ports.meters)
         self._fresh: list[Event] = []
         self._fresh_bytes = 0
+        self._fresh_at = 0.0
+        """When the first of them was handed in."""
         self._quiet_since = ports.clock.monotonic()
 
     def on_start(self) -> None:
@@ -304,6 +308,8 @@ class Room(LoopActor):
                 self._alarm.set()
             if event.draft.traceparent is not None:
                 self._ports.tracing.committed(self._name, event)
+            if not self._fresh:
+                self._fresh_at = message.append.at or self._taken_at(event.draft)
             self._fresh.append(event)
             self._fresh_bytes += len(memoryview(event.draft.data))
         self._settle(message)
@@ -395,9 +401,15 @@ class Room(LoopActor):
         return False
 
     def _fan_out(self) -> None:
-        batch, self._fresh, self._fresh_bytes = Batch(self._name, self._fresh), [], 0
+        batch = Batch(self._name, self._fresh, at=self._fresh_at)
+        self._fresh, self._fresh_bytes = [], 0
         self._audience.fan_out(batch)
         self._write_note()
+
+    def _taken_at(self, draft: Draft) -> float:
+        """Return when the source took an event whose publisher did not stamp it, by the monotonic clock."""
+        clock = self._ports.clock
+        return clock.monotonic() - max(0.0, clock.time() - draft.time_ms / 1000)
 
     def _write_note(self) -> None:
         note, state = self._note, self._state
@@ -413,6 +425,7 @@ class Room(LoopActor):
 
     def _settle(self, message: Committed) -> None:
         event, append = message
+        self._ports.meters.took(event.draft.kind)
         self._receipt(append, event.offset, duplicate=False)
         for again in self._uncommitted.pop(event.draft.id, ()) if append.named else ():
             if event.draft.kind == ALERT_ACKNOWLEDGED and again.draft.data != event.draft.data:

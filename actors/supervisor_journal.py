@@ -17,6 +17,7 @@ from .events import Draft, draft
 from .identity import SUPERVISOR_ROOM
 from .mailbox import Target
 from .messages import Append, Published, Refused
+from .report import Report, unreported
 from .room import RoomLimits
 
 __all__ = ["KINDS", "SUPERVISOR_LIMITS", "SupervisorJournal"]
@@ -55,14 +56,20 @@ class SupervisorJournal:
         clock: Stamps the facts.
         prefix: Sets their ids apart from those of other processes.
         clean: Takes out what nobody may read, such as tokens.
+        count: Is told each fact, those too of which no record is kept.
     """
 
     def __init__(
-        self, clock: Clock, prefix: str, clean: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda fields: fields
+        self,
+        clock: Clock,
+        prefix: str,
+        clean: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda fields: fields,
+        count: Report = unreported,
     ) -> None:
         self._clock = clock
         self._prefix = prefix
         self._clean = clean
+        self._count = count
         self._room: Callable[[], Target] | None = None
         self._number = 0
         self._waiting: deque[tuple[int, Draft]] = deque()
@@ -80,6 +87,7 @@ class SupervisorJournal:
 
     def __call__(self, kind: str, /, **fields: object) -> None:
         """Keep a fact; fields that are None are left out."""
+        self._count(kind, **fields)
         if fields.get("actor") == f"room:{SUPERVISOR_ROOM}":
             return
         self._number += 1

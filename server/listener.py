@@ -46,6 +46,8 @@ _BACKLOG = 65_535
 """Connections that the kernel may hold for us; it has a bound of its own below this (`net.core.somaxconn`)."""
 _CLOSE_TIMEOUT_S = 5.0
 _DRAIN_SPREAD_MS = 10_000
+_CODES_COUNTED = frozenset({*CloseCode, *range(1000, 1016)})
+"""Close codes that are counted each by itself: a client may send any of 4,000."""
 
 
 class Listener:
@@ -87,6 +89,7 @@ class Listener:
             most_unfinished=shares.handshakes,
             most_sockets=shares.connections + shares.handshakes,
             per_address=registry.per_address,
+            rejected=ports.meters.rejected,
         )
         self._heartbeat: Heartbeat | None = None
         self._closings = Closings(ports.clock)
@@ -145,7 +148,9 @@ class Listener:
         self._arrivals.let_in(connection)
         connection.forget_request()
         refusal = self._registry.refuse(address)
+        meters = self._ports.meters
         if refusal is not None:
+            meters.rejected["handshake", "too_many_connections"] += 1
             self._arrivals.refuse(connection)
             state.wire.close(CloseCode.TOO_MANY_CONNECTIONS, refusal)  # and drop what it says: nobody takes it
             connection.receive_waiting()
@@ -154,6 +159,7 @@ class Listener:
             connection.wire = None
             return
         assert self._heartbeat is not None
+        meters.opened += 1
         self._registry.add(state, address)
         self._heartbeat.add(connection)
         spec = ChildSpec(
@@ -169,6 +175,7 @@ class Listener:
             await connection.gone
             await connection.wait_received()
         finally:
+            meters.closed[_end_of(connection)] += 1
             self._heartbeat.remove(connection)
             self._registry.remove(state)
             state.mailbox.tell(WireClosed())
@@ -186,7 +193,7 @@ class Listener:
             id=id,
             mailbox=mailbox,
             wire=Wire(connection, mailbox, codec, self._pressure),
-            outbox=Outbox(self._settings.outbox_bytes, codec),
+            outbox=Outbox(self._settings.outbox_bytes, codec, self._ports.meters),
             offered_token=bearer(connection.request.headers.get("Authorization")),
         )
 
@@ -242,3 +249,12 @@ class Listener:
         self._closings.flush()
         if self._heartbeat is not None:
             self._heartbeat.stop()
+
+
+def _end_of(connection: GuardedConnection) -> tuple[str, str]:
+    """Return with which code a connection was closed, and by whom, in a few words."""
+    protocol, wire = connection.protocol, connection.wire
+    sent = None if protocol.close_rcvd_then_sent else protocol.close_sent
+    code = connection.close_code if sent is None else sent.code
+    by = "router" if sent is not None or (wire is not None and wire.cut) else "client"
+    return str(code) if code in _CODES_COUNTED else "other", by

@@ -9,6 +9,7 @@ import pytest
 from actors.batch import Batch
 from actors.events import Event
 from actors.held import Held, HeldBatch, marker
+from actors.meters import Meters
 from actors.subscription import Subscription
 from server.protocols.native import NativeCodec
 
@@ -16,6 +17,7 @@ from .chain import messages
 from .making import a_subscription, an_event, events, progress
 
 CODEC = NativeCodec()
+METERS = Meters()
 
 
 def held(subscription: Subscription, event: Event, reason: str = "filtered") -> Held:
@@ -23,7 +25,7 @@ def held(subscription: Subscription, event: Event, reason: str = "filtered") -> 
 
 
 def told(waiting: Held | HeldBatch) -> list[dict[str, Any]]:
-    return messages(waiting.frames(CODEC))
+    return messages(waiting.frames(CODEC, METERS))
 
 
 def marked(message: dict[str, Any]) -> tuple[int, int, str]:
@@ -33,14 +35,14 @@ def marked(message: dict[str, Any]) -> tuple[int, int, str]:
 
 def test_a_marker_begins_after_what_the_client_knows_of() -> None:
     subscription = a_subscription(cursor=3)
-    (message,) = messages(marker(subscription, 7, "expired", CODEC))
+    (message,) = messages(marker(subscription, 7, "expired", CODEC, METERS))
     assert marked(message) == (4, 7, "expired")
     assert subscription.told == 7
 
 
 def test_a_client_that_is_there_already_needs_no_marker() -> None:
     subscription = a_subscription(cursor=7)
-    assert marker(subscription, 7, "expired", CODEC) == marker(subscription, 3, "expired", CODEC) == b""
+    assert marker(subscription, 7, "expired", CODEC, METERS) == marker(subscription, 3, "expired", CODEC, METERS) == b""
     assert subscription.told == 7
 
 
@@ -99,20 +101,20 @@ def test_who_has_left_the_room_hears_nothing_more_of_it() -> None:
     subscription = a_subscription()
     waiting = [held(subscription, an_event(2)), HeldBatch(subscription, Batch("team:1", events(3, 4)), CODEC)]
     subscription.left = True
-    assert [each.frames(CODEC) for each in waiting] == [b"", b""]
+    assert [each.frames(CODEC, METERS) for each in waiting] == [b"", b""]
     assert subscription.told == 0
 
 
 def test_an_event_that_is_on_its_way_gives_way_to_nothing() -> None:
     waiting = held(a_subscription(), progress(1))
-    waiting.frames(CODEC)
+    waiting.frames(CODEC, METERS)
     assert waiting.event is None
 
 
 def test_a_batch_that_waits_is_encoded_once_for_all_clients() -> None:
     batch = Batch("team:1", events(1, 3))
     first, second = (HeldBatch(a_subscription(), batch, CODEC) for _ in range(2))
-    assert first.frames(CODEC) is second.frames(CODEC)
+    assert first.frames(CODEC, METERS) is second.frames(CODEC, METERS)
     assert first.size == len(batch.frames(CODEC))
     assert first.subscription.told == 3
 
@@ -121,5 +123,7 @@ def test_a_batch_comes_apart_into_what_it_would_have_said() -> None:
     page = Batch("team:1", [an_event(2, prev=1), an_event(6, prev=5)], {6: "conflated"})
     whole, apart = a_subscription(cursor=1), a_subscription(cursor=1)
     expanded = HeldBatch(apart, page, CODEC).expand()
-    assert b"".join(each.frames(CODEC) for each in expanded) == HeldBatch(whole, page, CODEC).frames(CODEC)
+    assert b"".join(each.frames(CODEC, METERS) for each in expanded) == HeldBatch(whole, page, CODEC).frames(
+        CODEC, METERS
+    )
     assert whole.told == apart.told == 6
