@@ -25,6 +25,16 @@ else:
     _FIONREAD = termios.FIONREAD
 
 _OLDEST_LOOKED_AT = 8
+_UNFINISHED = "unfinished"
+_REASONS = {
+    400: "bad_request",
+    401: "bad_token",
+    403: "foreign_origin",
+    404: "not_found",
+    426: "no_websocket",
+    503: "draining",
+}
+"""Why a handshake was refused, by the status of its answer."""
 
 
 class Arrivals:
@@ -34,12 +44,16 @@ class Arrivals:
         most_unfinished: Handshakes that may be unfinished at once.
         most_sockets: Sockets in all, those of clients that were let in too.
         per_address: Handshakes of one address that may be unfinished at once; 0: no cap.
+        rejected: Counts those that came to nothing, by where that was and why.
     """
 
-    def __init__(self, *, most_unfinished: int, most_sockets: int, per_address: int) -> None:
+    def __init__(
+        self, *, most_unfinished: int, most_sockets: int, per_address: int, rejected: Counter[tuple[str, str]]
+    ) -> None:
         self._most_unfinished = most_unfinished
         self._most_sockets = most_sockets
         self._per_address = per_address
+        self._rejected = rejected
         self._sockets = 0
         self._unfinished: dict[GuardedConnection, str] = {}
         self._refused: set[GuardedConnection] = set()
@@ -75,6 +89,12 @@ class Arrivals:
     def gone(self, connection: GuardedConnection) -> None:
         """Count a socket no more."""
         self._sockets -= 1
+        if connection in self._unfinished and connection not in self._refused:
+            response = connection.response
+            if response is None or response.status_code == 101:
+                self._count(_UNFINISHED)
+            elif response.status_code >= 400:
+                self._count(_REASONS.get(response.status_code, "bad_request"))
         self._remove(connection)
         self._refused.discard(connection)
 
@@ -90,7 +110,11 @@ class Arrivals:
             if not self._by_address[address]:
                 del self._by_address[address]
 
+    def _count(self, reason: str) -> None:
+        self._rejected["handshake", reason] += 1
+
     def _turn_away(self, connection: GuardedConnection) -> None:
+        self._count("full")
         self._remove(connection)
         connection.transport.write(FULL)
         connection.transport.close()
@@ -103,6 +127,8 @@ class Arrivals:
         for connection in itertools.islice(self._unfinished, _OLDEST_LOOKED_AT):
             waited_for = connection.request is None and not _has_come(connection.transport.get_extra_info("socket"))
             if waited_for or connection in self._refused:
+                if connection not in self._refused:
+                    self._count(_UNFINISHED)
                 self._remove(connection)
                 connection.cut()
                 return True

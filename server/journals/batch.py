@@ -40,7 +40,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Batch:
     """Operations that are done together. It goes from the journal to the writer and back; whoever has it writes it."""
 
-    __slots__ = ("now_ms", "operations", "outcome", "planned", "probe", "told")
+    __slots__ = ("now_ms", "operations", "outcome", "planned", "probe", "told", "took_s")
 
     def __init__(self, operations: Sequence[Operation], now_ms: int, *, probe: bool = False) -> None:
         self.operations = operations
@@ -53,6 +53,8 @@ class Batch:
         """None: it is under way."""
         self.told = 0
         """How many of the results their receivers know of."""
+        self.took_s = 0.0
+        """How long the writer worked on it."""
 
 
 def unavailable(reason: str) -> Refusal:

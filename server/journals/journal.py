@@ -12,6 +12,7 @@ import structlog
 from pykka import ActorDeadError
 
 from actors.clock import Clock
+from actors.histogram import Histogram
 from actors.loop import LoopActor, handles
 from actors.mailbox import Exit, Mailbox
 
@@ -26,6 +27,7 @@ log = structlog.get_logger("postroom.journal")
 
 _PROBE_S = 0.5
 """How often it is tried whether trouble is over."""
+_COMMIT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
 class Pending(NamedTuple):
@@ -52,6 +54,8 @@ class Desk:
         self.clock = clock
         self.mailbox = mailbox
         self.backlog = Backlog()
+        self.commits_s = Histogram(_COMMIT_S)
+        """How long the writer took for each transaction that has events in it, the sync to the disk counted in."""
         self.woken = False
         """Whether the journal knows that something waits."""
         self.probe_due = False
@@ -98,6 +102,8 @@ class Desk:
         elif batch.probe and backlog.trouble is not None:
             backlog.trouble = None
             log.info("journal_available", path=str(self.place.path))
+        if not batch.told and outcome.report is not None and outcome.report.mark is not None:
+            self.commits_s.observe(batch.took_s)
         backlog.settle(batch)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from actors.clock import Clock
 from actors.errors import ErrorCode, LogUnavailable, PostroomError, Refusal
+from actors.histogram import Histogram
 from actors.log import RoomRecord
 from actors.mailbox import Mailbox, Target
 from actors.messages import Append, AppendFailed
@@ -52,6 +53,16 @@ class SqliteLog:
     def trouble(self) -> str | None:
         """Why nothing can be written now; None: it can."""
         return self._backlog.trouble
+
+    @property
+    def commits_s(self) -> Histogram:
+        """How long commits took."""
+        return self._desk.commits_s
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many events wait for the disk, and how many bytes of data, those being written counted in."""
+        return self._backlog.appends, self._backlog.bytes
 
     async def start(self, start_child: Callable[[str, Mailbox, Callable[[Mailbox], object]], object]) -> None:
         """Open the file and begin to work.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -73,8 +74,11 @@ class Writer(pykka.ThreadingActor):
         """Do a batch."""
         if batch.outcome is not None:  # who waits for it asks for what was told already
             return batch
+        began = time.perf_counter()
         try:
-            batch.outcome = self._do(batch)
+            outcome = self._do(batch)
+            batch.took_s = time.perf_counter() - began  # before the outcome: then the loop may read both
+            batch.outcome = outcome
         except BaseException as error:  # pykka would stop every actor in the process, or lose what waits for this one
             batch.outcome = self._broken(batch, error)
         self._tell(Written(batch))
