@@ -27,6 +27,7 @@ from actors.loop import LoopActor
 from actors.mailbox import Exit, Mailbox
 from actors.messages import Shutdown, StartChild
 from actors.poison import of_message
+from actors.meters import Meters
 from actors.ports import ConnectionLimits, ConnectionPorts
 from actors.pressure import Pressure
 from actors.quarantine import Quarantine
@@ -45,6 +46,7 @@ from .http.alerts import Alerts
 from .http.api import Api
 from .http.connections import Connections
 from .http.openapi import OpenApi
+from .http.metrics import MetricsCalls
 from .http.probes import Probes, Readiness
 from .http.publishing import Publishing
 from .http.quarantine import QuarantineCalls
@@ -61,6 +63,7 @@ from .reloading import Reloading, on_hangup
 from .settings import MEMORY, Settings
 from .supervisor_record import SupervisorRecord
 from .tracing import spans_for
+from .vitals import Vitals
 
 __all__ = ["Addresses", "Plugin", "Router", "StartError", "run"]
 
@@ -119,7 +122,14 @@ class Router:
         # The tree of supervisors.
         self.clock: Clock = SystemClock(loop)
         self._lag = LagWatch(self.clock)
-        self.report = SupervisorJournal(self.clock, secrets.token_hex(4), lambda fields: redact(None, "", dict(fields)))
+        self.meters = Meters()
+        """What is counted, for `/metrics`."""
+        self.report = SupervisorJournal(
+            self.clock,
+            secrets.token_hex(4),
+            lambda fields: redact(None, "", dict(fields)),
+            count=self.meters.report,
+        )
         """Where failures and repairs, and what operators order, is told: `report("ordered", ..)`."""
         self._root = Mailbox(name="root")
         self._root_start = SupervisorStart("root", self.clock, self.report)
@@ -152,6 +162,7 @@ class Router:
             limits=limits,
             pressure=pressure,
             quarantine=self.quarantine,
+            meters=self.meters,
             report=self.report,
             apart={SUPERVISOR_ROOM: SUPERVISOR_LIMITS},
             tracing=tracing,
@@ -189,6 +200,17 @@ class Router:
             limits=_connection_limits(settings),
             anonymous=anonymous,
             report=self.report,
+            meters=self.meters,
+        )
+        self._vitals = Vitals(
+            meters=self.meters,
+            registry=self.registry,
+            ledger=self.ledger,
+            directory=self.directory,
+            root=self._root_start,
+            journal=self._journal,
+            lag=self._lag,
+            clock=self.clock,
         )
         api_ports: list[int] = []
         origins = OriginPolicy(settings, lambda: api_ports[0])
@@ -201,11 +223,12 @@ class Router:
             *Rooms(self.directory, self.ledger, self.log, self.report).calls(),
             *Connections(self.registry, self.ledger, self.report).calls(),
             *Alerts(self.directory, self.ledger).calls(),
+            *MetricsCalls(self._vitals).calls(),
             *SupervisorCalls(self._root, self._root_start, record, self.report).calls(),
         ]
         calls.extend(OpenApi(calls).calls())
         access = Access(self._authenticator, anonymous, origins)
-        self._api = Api(calls, access, most_connections=shares.requests)
+        self._api = Api(calls, access, most_connections=shares.requests, rejected=self.meters.rejected)
         self._draining = False
         self._ws_port = settings.port
         try:
@@ -222,6 +245,7 @@ class Router:
             raise
         self._started = True
         self._lag.start()
+        self._vitals.start()
         log.info("router_started", ws=self.addresses.ws_url, api=self.addresses.api_url, dev=settings.dev)
         self.report("started", ws=self.addresses.ws_url, api=self.addresses.api_url, version=__version__)
         return self.addresses
@@ -230,6 +254,7 @@ class Router:
         """Stop everything, from the outside in; clients are told when to come back."""
         assert self._failed is not None
         self._lag.stop()
+        self._vitals.stop()
         self._draining = True
         await self._listener.drain()
         await self._api.stop()

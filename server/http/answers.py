@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,7 +13,17 @@ from aiohttp import web
 
 from actors.errors import ErrorCode, Refusal
 
-__all__ = ["PROBLEM", "STATUS", "Handler", "Problem", "json_answer", "problems", "refusal_body"]
+__all__ = [
+    "PROBLEM",
+    "REJECTED",
+    "STATUS",
+    "Handler",
+    "Problem",
+    "json_answer",
+    "problems",
+    "refusal_body",
+    "reject",
+]
 
 log = structlog.get_logger("postroom.http")
 
@@ -32,6 +43,9 @@ STATUS = {
     ErrorCode.JOURNAL_UNAVAILABLE: 503,
 }
 """HTTP status of each code; 400 for the others."""
+
+REJECTED: web.AppKey[Counter[tuple[str, str]]] = web.AppKey("REJECTED")
+"""Where an application counts what it refuses."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -66,31 +80,39 @@ def refusal_body(refusal: Refusal) -> dict[str, Any]:
     return error
 
 
+def reject(request: web.Request, code: ErrorCode) -> None:
+    """Count something that was refused."""
+    request.app[REJECTED]["http", code] += 1
+
+
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error as `application/problem+json` (RFC 9457)."""
     try:
         return await handler(request)
     except Refusal as refusal:
-        return _problem(STATUS.get(refusal.code, 400), refusal.code, refusal.message, refusal.retry_after_ms)
+        return _problem(request, STATUS.get(refusal.code, 400), refusal.code, refusal.message, refusal.retry_after_ms)
     except web.HTTPNotFound:
-        return _problem(404, ErrorCode.NOT_FOUND, f"there is no {request.path}")
+        return _problem(request, 404, ErrorCode.NOT_FOUND, f"there is no {request.path}")
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         detail = f"there is no {error.method} {request.path}; it takes {allowed}"
-        response = _problem(405, ErrorCode.NOT_FOUND, detail)
+        response = _problem(request, 405, ErrorCode.NOT_FOUND, detail)
         response.headers["Allow"] = allowed
         return response
     except ConnectionError:  # nobody is left to read this
-        return _problem(400, ErrorCode.BAD_MESSAGE, "the client hung up")
+        return _problem(request, 400, ErrorCode.BAD_MESSAGE, "the client hung up")
     except web.HTTPException as error:
-        return _problem(error.status, ErrorCode.BAD_MESSAGE, error.reason)
+        return _problem(request, error.status, ErrorCode.BAD_MESSAGE, error.reason)
     except Exception:
         log.exception("request_failed", method=request.method, path=request.path)
-        return _problem(500, ErrorCode.INTERNAL, "the router failed while it handled this; its log says more")
+        return _problem(request, 500, ErrorCode.INTERNAL, "the router failed while it handled this; its log says more")
 
 
-def _problem(status: int, code: ErrorCode, detail: str, retry_after_ms: int | None = None) -> web.Response:
+def _problem(
+    request: web.Request, status: int, code: ErrorCode, detail: str, retry_after_ms: int | None = None
+) -> web.Response:
+    reject(request, code)
     body = Problem(
         type=f"urn:postroom:error:{code}",
         title=str(code).replace("_", " "),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 import structlog
@@ -12,7 +13,7 @@ from aiohttp import web
 from server.turned_away import TurnedAway
 
 from .access import Access
-from .answers import problems
+from .answers import REJECTED, problems
 from .calls import Call, serve
 from .heads import IDLE_S, HeadTimer, head_is_there
 from .publishing import MOST_BYTES
@@ -32,12 +33,21 @@ class Api:
         calls: What it answers.
         access: Who may call.
         most_connections: Sockets that may be open at once.
+        rejected: Counts what is refused, by where that was and why.
     """
 
-    def __init__(self, calls: Iterable[Call], access: Access, *, most_connections: int) -> None:
+    def __init__(
+        self,
+        calls: Iterable[Call],
+        access: Access,
+        *,
+        most_connections: int,
+        rejected: Counter[tuple[str, str]],
+    ) -> None:
         self._calls = list(calls)
         self._access = access
         self._most_connections = most_connections
+        self._rejected = rejected
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._used_up_logged_at = -math.inf
@@ -49,6 +59,7 @@ class Api:
             OSError: The address cannot be listened on.
         """
         app = web.Application(client_max_size=MOST_BYTES, middlewares=[head_is_there, problems])
+        app[REJECTED] = self._rejected
         app.router.add_routes([web.route(call.method, call.path, serve(call, self._access)) for call in self._calls])
         self._runner = web.AppRunner(
             app,
@@ -69,6 +80,7 @@ class Api:
         assert self._runner.server is not None
         if len(self._runner.server.connections) < self._most_connections:
             return HeadTimer(self._runner.server())
+        self._rejected["http", "full"] += 1
         self._log_used_up()
         return TurnedAway()
 

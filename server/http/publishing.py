@@ -17,6 +17,7 @@ from actors.messages import Publish, Receipt
 from actors.pressure import Pressure
 from actors.trace import valid_traceparent
 
+from .answers import reject
 from .bodies import BodyReader, PublishBody
 from .calls import Asked, Call
 from .cloudevents import BATCH, STRUCTURED, CloudEvent, CloudEventReader
@@ -131,6 +132,9 @@ class Publishing:
         refusals = [result for result in flat if isinstance(result, Refusal) and result.code in _LATER]
         if refusals and len(refusals) == len(flat):
             raise refusals[0]
+        for result in flat:
+            if isinstance(result, Refusal):
+                reject(request, result.code)
         return Results([_result(result) for result in flat])
 
     def _reader_of(self, request: web.Request) -> BodyReader | CloudEventReader:

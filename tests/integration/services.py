@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from pykka.messages import ProxyCall
@@ -23,6 +24,7 @@ from server.app import Router
 from server.clock import SystemClock
 
 from ..native_client import WAIT_S, Message, NativeClient
+from ..raw_client import small_socket
 
 __all__ = [
     "FailsOnce",
@@ -34,6 +36,7 @@ __all__ = [
     "numbers",
     "position",
     "publish",
+    "small_client",
     "state_of",
     "wait_until",
 ]
@@ -75,6 +78,17 @@ async def publish(router: Router, room: str, kind: str, data: Message, **fields:
         (receipt,) = await router.source.ask(Publish(rooms=(room,), kind=kind, data=data, **fields))
     assert isinstance(receipt, Receipt)
     return receipt
+
+
+@asynccontextmanager
+async def small_client(url: str, **options: Any) -> AsyncIterator[NativeClient]:
+    """Connect a client for which the kernel keeps little, so that not reading shows soon."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    sock = await small_socket(parts.hostname, parts.port, 16 * 1024)
+    async with NativeClient(url, sock=sock, close_timeout=1, **options) as client:
+        yield client
 
 
 def numbers(events: list[Message]) -> list[int]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,25 +15,13 @@ from server.wire import Wire
 
 from ..conftest import running_router
 from ..native_client import Message, NativeClient
-from ..raw_client import small_socket
-from .services import http_service, in_chain, numbers, position, publish, state_of, wait_until
+from .services import http_service, in_chain, numbers, position, publish, small_client, state_of, wait_until
 
 OUTBOX_BYTES = 256 * 1024
 EVENT_BYTES = 30_000
 FILLING = "x" * EVENT_BYTES
 EVENTS = 400
 """12 MB: more than the kernel takes for a client that does not read."""
-
-
-@asynccontextmanager
-async def small_client(url: str, **options: Any) -> AsyncIterator[NativeClient]:
-    """Connect a client for which the kernel keeps little, so that not reading shows soon."""
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    sock = await small_socket(parts.hostname, parts.port, 16 * 1024)
-    async with NativeClient(url, sock=sock, close_timeout=1, **options) as client:
-        yield client
 
 
 async def fill(router: Router, state: ConnectionState, count: int) -> int:
