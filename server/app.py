@@ -26,8 +26,8 @@ from actors.log import EventLog, MemoryLog
 from actors.loop import LoopActor
 from actors.mailbox import Exit, Mailbox
 from actors.messages import Shutdown, StartChild
-from actors.poison import of_message
 from actors.meters import Meters
+from actors.poison import of_message
 from actors.ports import ConnectionLimits, ConnectionPorts
 from actors.pressure import Pressure
 from actors.quarantine import Quarantine
