@@ -204,8 +204,8 @@ async def test_large_states_that_nobody_reads_stay_within_the_bound(monkeypatch:
             waiting = [0]
             push = Outbox.push
 
-            def measured(self: Outbox, frames: bytes) -> None:
-                push(self, frames)
+            def measured(self: Outbox, frames: bytes, *counted: Any) -> None:
+                push(self, frames, *counted)
                 if self is state.outbox:
                     waiting.append(self.size + state.wire.buffered)
 
