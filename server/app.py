@@ -45,8 +45,8 @@ from .http.access import Access
 from .http.alerts import Alerts
 from .http.api import Api
 from .http.connections import Connections
-from .http.openapi import OpenApi
 from .http.metrics import MetricsCalls
+from .http.openapi import OpenApi
 from .http.probes import Probes, Readiness
 from .http.publishing import Publishing
 from .http.quarantine import QuarantineCalls
