@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import inspect
 import os
 import secrets
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,15 +55,16 @@ from .journals.sqlite import SqliteLog
 from .lag import LagWatch
 from .listener import Listener
 from .logs import redact
+from .orders import Orders
 from .origins import OriginPolicy
 from .registry import Registry
-from .reloading import Reloading, on_hangup
+from .reloading import Reloading
 from .settings import MEMORY, Settings
 from .supervisor_record import SupervisorRecord
 from .tracing import spans_for
 from .vitals import Vitals
 
-__all__ = ["Addresses", "Plugin", "Router", "StartError", "run"]
+__all__ = ["Addresses", "Plugin", "Router", "StartError"]
 
 log = structlog.get_logger("postroom.app")
 
@@ -75,7 +74,6 @@ _SHUTDOWN_S = 5.0
 """How long the actors may take to stop: they only finish what is in their mailboxes."""
 _RECORD_S = 1.0
 """How long the log may take to keep the last entry of the supervisor journal."""
-_GC_THRESHOLDS = (50_000, 20, 50)
 
 
 class StartError(PostroomError):
@@ -216,15 +214,16 @@ class Router:
         origins = OriginPolicy(settings, lambda: api_ports[0])
         self._listener = Listener(settings, connections, ports, self.registry, origins, pressure, shares)
         self._publishing = Publishing(self.source, settings.message_bytes, pressure)
+        orders = Orders(self.report)
         calls = [
             *self._publishing.calls(),
             *Probes(self._readiness).calls(),
             *QuarantineCalls(self.quarantine).calls(),
-            *Rooms(self.directory, self.ledger, self.log, self.report).calls(),
-            *Connections(self.registry, self.ledger, self.report).calls(),
+            *Rooms(self.directory, self.ledger, self.log, orders).calls(),
+            *Connections(self.registry, self.ledger, orders).calls(),
             *Alerts(self.directory, self.ledger).calls(),
             *MetricsCalls(self._vitals).calls(),
-            *SupervisorCalls(self._root, self._root_start, record, self.report).calls(),
+            *SupervisorCalls(self._root, self._root_start, record, orders).calls(),
         ]
         calls.extend(OpenApi(calls).calls())
         access = Access(self._authenticator, anonymous, origins)
@@ -443,76 +442,3 @@ async def _listen(flag: str, host: str, port: int, start: Callable[[str, int], A
 
 def _for_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def run(
-    settings: Settings,
-    *,
-    on_ready: Callable[[Addresses], None] | None = None,
-    plugins: Sequence[Plugin] = (),
-    load: Callable[[], Settings] | None = None,
-) -> int:
-    """Run a router until SIGTERM or SIGINT, then drain it.
-
-    Args:
-        settings: See `settings.Settings`.
-        on_ready: Called once everything is up.
-        plugins: Called before that, in order.
-        load: Gathers the settings again, when SIGHUP asks for it. None: SIGHUP ends the process, as any other.
-
-    Returns:
-        The exit code: 0, or 1 when the root supervisor failed.
-
-    Raises:
-        StartError: It cannot start.
-    """
-    # Connections and rooms are many objects that live long; looking through all of them after every 700 new ones, as
-    # Python does unless told otherwise, takes a third of the time when thousands of clients come back at once.
-    gc.set_threshold(*_GC_THRESHOLDS)
-    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        return runner.run(_run(settings, on_ready, plugins, load))
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # no uvloop for this platform: asyncio's own loop does the same, more slowly
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
-
-
-async def _run(
-    settings: Settings,
-    on_ready: Callable[[Addresses], None] | None,
-    plugins: Sequence[Plugin],
-    load: Callable[[], Settings] | None,
-) -> int:
-    loop = asyncio.get_running_loop()
-    stop, reload = asyncio.Event(), asyncio.Event()
-    if load is not None:
-        on_hangup(reload, stop)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    router = Router(settings, plugins)
-    stopped = asyncio.ensure_future(stop.wait())
-    starting = asyncio.ensure_future(router.start())
-    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await starting
-        return 0
-    addresses = starting.result()
-    if on_ready is not None:
-        on_ready(addresses)
-    reloading = None if load is None else asyncio.ensure_future(router.reloading.serve(reload, load))
-    failed = asyncio.ensure_future(router.failed())
-    await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
-    if failed.done():
-        log.critical("root_supervisor_failed", error=str(failed.result().cause))
-        return 1
-    failed.cancel()
-    if reloading is not None:
-        reloading.cancel()
-    await router.stop()
-    return 0

@@ -109,13 +109,13 @@ def _run(
     more_plugins: Sequence[Plugin],
     load: Callable[[], Settings],
 ) -> None:
-    from server import app, logs
+    from server import logs, process
     from server.plugins import load_plugin
 
     warn_unknown()
     logs.configure(settings.log_level, settings.log_format)
     plugins = [*(load_plugin(spec) for spec in settings.plugins), *more_plugins]
-    raise typer.Exit(app.run(settings, on_ready=greet, plugins=plugins, load=load))
+    raise typer.Exit(process.run(settings, on_ready=greet, plugins=plugins, load=load))
 
 
 def _greet(addresses: Addresses, settings: Settings) -> None:

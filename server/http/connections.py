@@ -13,10 +13,10 @@ from actors.future import LoopFuture
 from actors.identity import is_room_name
 from actors.ledger import ConnectionState, Ledger
 from actors.messages import Close, Exclude, Include, Included, Refused
-from actors.report import Report
 from actors.subscription import Subscription
 from actors.times import seconds_text
 from server.asking import answered
+from server.orders import Orders
 from server.registry import Arrival, Registry
 
 from .calls import Asked, Call
@@ -124,13 +124,13 @@ class Connections:
     Args:
         registry: Which there are.
         ledger: How far the rooms are.
-        report: Is told of orders.
+        orders: Notes what is ordered.
     """
 
-    def __init__(self, registry: Registry, ledger: Ledger, report: Report) -> None:
+    def __init__(self, registry: Registry, ledger: Ledger, orders: Orders) -> None:
         self._registry = registry
         self._ledger = ledger
-        self._report = report
+        self._orders = orders
 
     def calls(self) -> list[Call]:
         """Return what it answers."""
@@ -273,7 +273,7 @@ class Connections:
 
     def _ordered(self, asked: Asked[None], order: str, target: str) -> None:
         assert asked.caller is not None
-        self._report("ordered", order=order, target=target, by=asked.caller.user)
+        self._orders.note(order, target, asked.caller.user)
 
 
 async def _tell(state: ConnectionState, message: type[Include | Exclude], room: str) -> Included:

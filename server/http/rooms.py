@@ -20,9 +20,9 @@ from actors.ledger import Ledger
 from actors.log import EventLog
 from actors.mailbox import Mailbox
 from actors.messages import Forget, Forgotten, Refused
-from actors.report import Report
 from actors.times import time_text
 from server.asking import answered, ask_room
+from server.orders import Orders
 
 from .calls import Asked, Call
 
@@ -154,14 +154,14 @@ class Rooms:
         directory: Finds rooms.
         ledger: How open rooms stand.
         log: Knows the others.
-        report: Is told of orders.
+        orders: Notes what is ordered.
     """
 
-    def __init__(self, directory: RoomDirectory, ledger: Ledger, log: EventLog, report: Report) -> None:
+    def __init__(self, directory: RoomDirectory, ledger: Ledger, log: EventLog, orders: Orders) -> None:
         self._directory = directory
         self._ledger = ledger
         self._log = log
-        self._report = report
+        self._orders = orders
 
     def calls(self) -> list[Call]:
         """Return what it answers."""
@@ -258,7 +258,7 @@ class Rooms:
             raise Refusal(ErrorCode.FORBIDDEN, f"{room} may not be removed: it is the record of what operators did")
         room, mailbox = self._known(asked)
         assert asked.caller is not None
-        self._report("ordered", order="forget_room", target=room, by=asked.caller.user)
+        self._orders.note("forget_room", room, asked.caller.user)
         answer: LoopFuture[Forgotten | Refused] = LoopFuture()
         mailbox.tell(Forget(answer))
         return RoomForgotten(room, (await answered(answer, room)).revoked)

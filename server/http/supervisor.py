@@ -10,10 +10,10 @@ import msgspec
 from actors.errors import ErrorCode, Refusal
 from actors.mailbox import Mailbox
 from actors.messages import Fail
-from actors.report import Report
 from actors.supervisor import SupervisorStart
 from actors.tree import Node, each_child, node
 from server import __version__
+from server.orders import Orders
 from server.supervisor_record import Entries, SupervisorRecord
 
 from .calls import Asked, Call
@@ -63,14 +63,14 @@ class SupervisorCalls:
         root: The root supervisor's mailbox.
         start: Its table.
         record: What happened.
-        report: Is told of orders.
+        orders: Notes what is ordered.
     """
 
-    def __init__(self, root: Mailbox, start: SupervisorStart, record: SupervisorRecord, report: Report) -> None:
+    def __init__(self, root: Mailbox, start: SupervisorStart, record: SupervisorRecord, orders: Orders) -> None:
         self._root = root
         self._start = start
         self._record = record
-        self._report = report
+        self._orders = orders
         self._started = time.monotonic()
 
     def calls(self) -> list[Call]:
@@ -114,6 +114,6 @@ class SupervisorCalls:
             message = f"there is no actor {name[:200]!r}; GET /v1/supervisor lists those there are"
             raise Refusal(ErrorCode.NOT_FOUND, message)
         assert asked.caller is not None
-        self._report("ordered", order="restart", target=name, actor=name, by=asked.caller.user)
+        self._orders.note("restart", name, asked.caller.user, actor=name)
         found.mailbox.tell(Fail(asked.caller.user))
         return Ordered(name)

@@ -288,10 +288,10 @@ def test_a_variable_that_means_nothing_is_warned_about(run: Run) -> None:
 
 
 class FakeRouter(ModuleType):
-    """Stands in for `server.app`: notes what it was asked to run, and is ready at once."""
+    """Stands in for `server.process`: notes what it was asked to run, and is ready at once."""
 
     def __init__(self) -> None:
-        super().__init__("server.app")
+        super().__init__("server.process")
         self.settings: Settings | None = None
         self.plugins: list[object] = []
         self.error: Exception | None = None
@@ -318,8 +318,8 @@ class FakeRouter(ModuleType):
 @pytest.fixture
 def router(monkeypatch: pytest.MonkeyPatch) -> FakeRouter:
     fake = FakeRouter()
-    monkeypatch.setitem(sys.modules, "server.app", fake)
-    monkeypatch.setattr("server.app", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "server.process", fake)
+    monkeypatch.setattr("server.process", fake, raising=False)
     return fake
 
 
