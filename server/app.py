@@ -43,6 +43,7 @@ from .http.access import Access
 from .http.alerts import Alerts
 from .http.api import Api
 from .http.connections import Connections
+from .http.console import Console
 from .http.metrics import MetricsCalls
 from .http.openapi import OpenApi
 from .http.probes import Probes, Readiness
@@ -222,6 +223,7 @@ class Router:
             *Rooms(self.directory, self.ledger, self.log, orders).calls(),
             *Connections(self.registry, self.ledger, orders).calls(),
             *Alerts(self.directory, self.ledger).calls(),
+            *Console(lambda: self._ws_port).calls(),
             *MetricsCalls(self._vitals).calls(),
             *SupervisorCalls(self._root, self._root_start, record, orders).calls(),
         ]
