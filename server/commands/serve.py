@@ -144,6 +144,7 @@ def _where(addresses: Addresses, settings: Settings) -> list[str]:
         f"Postroom {__version__} is ready. Ctrl-C stops it.",
         f"  Clients connect to  {addresses.ws_url}",
         f"  HTTP API            {addresses.api_url}",
+        f"  Console             {addresses.api_url}/  (open it in a browser)",
     ]
     if settings.journal == MEMORY:
         lines.append("  Events are kept     in memory: gone when the router stops")
