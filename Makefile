@@ -13,7 +13,7 @@ MINUTES  ?= 30
 SECONDS  ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench bench-docs torture simulate soak fuzz clean
+.PHONY: help setup run test lint types bench bench-docs torture simulate soak fuzz screenshots clean
 
 help:
 	@echo "make run    set up, start the router with its demo sessions, show where to look"
@@ -25,6 +25,7 @@ help:
 	@echo "make simulate  live through SEEDS=$(SEEDS) simulated histories, each with faults of its own"
 	@echo "make soak   half an hour of churn, chaos and slow clients: nothing may grow or be left over (MINUTES=5 for less)"
 	@echo "make fuzz   try mutated input on every decoder, a connection and a socket (SECONDS=60 each, NAME=frames for one)"
+	@echo "make screenshots  take the documentation's pictures of the console, in Chromium (two minutes)"
 	@echo "make clean  remove the environment and caches"
 
 setup: $(STAMP)
@@ -76,6 +77,9 @@ fuzz: $(FUZZER)
 $(FUZZER): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e clients/python -e '.[fuzz]'
 	@touch $@
+
+screenshots: setup
+	$(BIN)/python -m tests.integration.screenshots
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis fuzz-data benchmarks/peers/node_modules
