@@ -25,7 +25,7 @@ from .services import crash, publish, small_client, state_of
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WIDE: Any = {"width": 1040, "height": 720}
-HIGH: Any = {"width": 1040, "height": 1260}
+HIGH: Any = {"width": 1040, "height": 1090}
 PHONE: Any = {"width": 360, "height": 720}
 NEWS_S = 9.0
 """How long news stays on the page, and a little more."""
