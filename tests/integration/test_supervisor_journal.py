@@ -197,7 +197,7 @@ async def test_pages_go_forward_from_an_offset_and_backward_from_the_end(router:
 async def test_no_token_gets_into_the_journal(guarded_router: Router, token: Any) -> None:
     """An exception's words may repeat what it was given."""
     secret = token("ann")
-    guarded_router.report("failed", actor="source", error=f"bad token {secret}", token=secret)
-    (entry,) = await until_there(Operator(guarded_router, token("olga", "admin")), "failed", actor="source")
-    assert entry["error"] == "bad token [hidden]"
+    guarded_router.report("repaired", actor="source", noticed=f"bad token {secret}", token=secret)
+    (entry,) = await until_there(Operator(guarded_router, token("olga", "admin")), "repaired", actor="source")
+    assert entry["noticed"] == "bad token [hidden]"
     assert entry["token"] == "[hidden]"
