@@ -89,7 +89,7 @@ def _line(entry: dict[str, Any], as_json: bool) -> str:
     if as_json:
         return json.dumps(entry)
     kind = str(entry.get("kind")).removeprefix("supervisor.")
-    about = entry.get("actor") or entry.get("target") or ""
+    about = entry.get("actor") or entry.get("target")
     what = _WORDS.get(kind, _any)(entry)
     incident = f"  [{entry['incident']}]" if entry.get("incident") else ""
     return printable(
