@@ -73,7 +73,9 @@ class SupervisorJournal:
         self._room: Callable[[], Target] | None = None
         self._number = 0
         self._waiting: deque[tuple[int, Draft]] = deque()
-        """What was not handed to the room, or has to be again, in its order."""
+        """What was not handed to the room, or has to be again."""
+        self._mixed = False
+        """Whether what came back stands behind what is younger."""
         self._handed: dict[int, Draft] = {}
         """What the room has not answered."""
         self._dropped = 0
@@ -103,6 +105,7 @@ class SupervisorJournal:
             _lost(kind, refusal)
             return
         if len(self._waiting) >= _MOST_WAITING:
+            self._oldest_first()
             self._waiting.popleft()
             self._dropped += 1
         self._waiting.append((self._number, made))
@@ -117,7 +120,7 @@ class SupervisorJournal:
         if isinstance(message, Refused):
             if message.refusal.code.temporary:
                 self._waiting.append((message.tag, made))
-                self._waiting = deque(sorted(self._waiting, key=lambda each: each[0]))
+                self._mixed = True
                 if not self._timer_set:
                     self._timer_set = True
                     self._clock.call_later(_AGAIN_S, self._try_again)
@@ -143,7 +146,14 @@ class SupervisorJournal:
 
     def _try_again(self) -> None:
         self._timer_set = False
+        self._oldest_first()
         self._hand_in()
+
+    def _oldest_first(self) -> None:
+        """Bring what waits into its order: once for all that came back, as a full disk sends 500 back in one turn."""
+        if self._mixed:
+            self._mixed = False
+            self._waiting = deque(sorted(self._waiting, key=lambda each: each[0]))
 
     def _hand_in(self) -> None:
         if self._room is None:

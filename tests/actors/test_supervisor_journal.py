@@ -86,6 +86,17 @@ def test_of_too_many_facts_that_wait_the_oldest_are_dropped_and_counted() -> Non
     assert (desk.appends[-1].draft.kind, desk.facts[-1]) == ("supervisor.dropped", {"entries": 3})
 
 
+async def test_of_too_many_facts_the_oldest_is_dropped_also_where_it_came_back() -> None:
+    desk = Desk().open()
+    for number in range(5500):
+        desk.journal("failed", number=number)
+    for append in list(desk.appends):
+        desk.refuse(append)
+    desk.journal("failed", number=5500)
+    await desk.clock.advance(1.0)
+    assert [fact["number"] for fact in desk.facts[500:]] == list(range(1, 501))
+
+
 def test_a_flood_of_facts_waits_for_the_room() -> None:
     desk = Desk().open()
     for number in range(2000):
