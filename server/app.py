@@ -117,6 +117,7 @@ class Router:
         loop = asyncio.get_running_loop()
         self._failed = loop.create_future()
         anonymous = ANONYMOUS if settings.dev else None
+        self._authenticator = Authenticator(settings)  # first, as it may raise: nothing is left running then
 
         # The tree of supervisors.
         self.clock: Clock = SystemClock(loop)
@@ -182,7 +183,6 @@ class Router:
 
         # The outside.
         connections = self._start_supervisor("connections")
-        self._authenticator = Authenticator(settings)
         self.reloading = Reloading(settings, self._authenticator, self.report)
         shares = share(settings.max_connections, settings.max_handshakes)
         self.registry = Registry(
