@@ -177,7 +177,11 @@ class Router:
             ),
         )
         record = SupervisorRecord(self.directory)
-        await self._restore_quarantine(record)
+        try:
+            await self._restore_quarantine(record)
+        except BaseException:  # the process may be told to end while a large record is read
+            await self._stop_actors()
+            raise
         self.report.open(lambda: self.directory.room(SUPERVISOR_ROOM))
         self.directory.open_watched()
 
