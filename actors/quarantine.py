@@ -177,7 +177,7 @@ class Quarantine:
                 continue
             try:
                 self._put(self._rebuilt(fields, directory, source))
-            except (KeyError, TypeError, ValueError) as error:
+            except (LookupError, TypeError, ValueError) as error:
                 log.warning("quarantine_entry_unreadable", quarantine=fields.get("quarantine"), reason=repr(error))
 
     def _rebuilt(self, fields: Mapping[str, Any], directory: Directory, source: Mailbox) -> Entry:
