@@ -401,7 +401,7 @@ async def test_data_that_json_cannot_hold_is_kept_as_long_as_the_process_lives(
 def put_away(quarantine: Quarantine, number: int, size: int = 0) -> None:
     draft = a_draft(data={"x": "y" * size}, event_id=f"e{number}")
     poison = of_append(Append(draft, True, Ear(), None), ROOM, None, FakeClock())  # type: ignore[arg-type]  # not sent
-    quarantine.add(f"room:{ROOM}", Exit("Room", RuntimeError("bad"), None, 0, "quarantine", 2), poison)
+    quarantine.add(f"room:{ROOM}", Exit("Room", RuntimeError("bad"), None, 0, then="quarantine", deaths=2), poison)
 
 
 async def test_the_oldest_goes_when_there_are_too_many() -> None:
