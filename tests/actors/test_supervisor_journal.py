@@ -112,6 +112,12 @@ def test_a_failure_of_the_room_that_keeps_the_record_is_not_put_into_it() -> Non
     assert desk.appends == []
 
 
+def test_an_order_to_restart_the_room_that_keeps_the_record_is_in_it() -> None:
+    desk = Desk().open()
+    desk.journal("ordered", order="restart", actor="room:system:supervisor", by="ops")
+    assert desk.facts == [{"order": "restart", "actor": "room:system:supervisor", "by": "ops"}]
+
+
 def test_what_the_room_will_never_take_is_logged_and_not_tried_again(logged: list[dict[str, Any]]) -> None:
     desk = Desk().open()
     desk.journal("failed", actor="source")
