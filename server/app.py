@@ -300,6 +300,11 @@ class Router:
         assert self._failed is not None
         return await asyncio.shield(self._failed)
 
+    @property
+    def draining(self) -> bool:
+        """Whether it is about to stop, and sends its clients away."""
+        return self._draining
+
     def start_actor(self, actor_class: type[LoopActor], *args: Any, name: str, **kwargs: Any) -> Mailbox:
         """Start an actor of a plug-in under the root supervisor.
 
