@@ -80,7 +80,7 @@ def demo(port: Port = None, api_port: ApiPort = None) -> None:
     """Run a router for trying out, with busy sessions.
 
     It is `postroom serve --dev` with three sessions, session:demo-1 to session:demo-3, that start, make progress,
-    alert and end, and a changing system status.
+    alert and end, a changing system status, and two clients of its own: one reads slowly, one fails now and then.
 
     \b
     Example:
@@ -88,11 +88,13 @@ def demo(port: Port = None, api_port: ApiPort = None) -> None:
       postroom listen session:demo-1        in another terminal
     """
     from server import demo as demonstration
+    from server import demo_clients
     from server.settings import load
 
     load_again = partial(load, {"dev": True, "port": port, "api_port": api_port}, os.environ)
     settings = load_again()
-    _run(settings, lambda addresses: _greet_demo(addresses, settings), [demonstration.plugin], load_again)
+    plugins = [demonstration.plugin, demo_clients.plugin]
+    _run(settings, lambda addresses: _greet_demo(addresses, settings), plugins, load_again)
 
 
 def warn_unknown() -> None:
