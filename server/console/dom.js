@@ -38,17 +38,24 @@ export function keyed(parent, items, keyOf, create, update) {
   const before = KEPT.get(parent) ?? new Map();
   const now = new Map();
   const focused = document.activeElement;
-  items.forEach((item, place) => {
+  const inside = parent.contains(focused);
+  for (const item of items) {
     const key = keyOf(item);
     const node = before.get(key) ?? create(item);
     before.delete(key);
     now.set(key, node);
     update(node, item);
+  }
+  for (const node of before.values()) node.remove(); // first, so that nobody who stays has to be moved for it
+  let place = 0;
+  for (const node of now.values()) {
     if (parent.children[place] !== node) parent.insertBefore(node, parent.children[place] ?? null);
-  });
-  for (const node of before.values()) node.remove();
+    place += 1;
+  }
   KEPT.set(parent, now);
-  if (focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
+  if (!inside || focused === document.activeElement) return;
+  const next = parent.contains(focused) ? focused : [...document.querySelectorAll("main h1")].at(-1); // not the start of the page
+  next?.focus({ preventScroll: true });
 }
 
 /** A button that says what it does. */
