@@ -3,7 +3,7 @@
 import { path } from "./api.js";
 import { badge, button, el, field, section, setBadge, setText } from "./dom.js";
 import { confirm } from "./dialogs.js";
-import { ago, bytes, count, number } from "./format.js";
+import { ago, bytes, count, moment, number, times } from "./format.js";
 import { loading, trouble } from "./loading.js";
 import { table } from "./table.js";
 
@@ -16,9 +16,18 @@ export function isSlow({ lag, outbox_bytes: waiting }) {
   return lag > BEHIND || waiting > 0;
 }
 
+/** Whose it is, and of which program: on a router without tokens everybody is the same user. */
+export function whose({ user, client }) {
+  return client ? `${user} with ${client}` : user;
+}
+
 /** The same in a word: [word, tone]. */
 function pace(each) {
   return isSlow(each) ? ["slow", "warn"] : ["keeps up", "good"];
+}
+
+function journalOf(id) {
+  return `#/journal?actor=${encodeURIComponent(`connection:${id}`)}`;
 }
 
 async function close({ api, say }, { id, user }, problem) {
@@ -60,12 +69,22 @@ export function connections(page, params, signal) {
         },
       },
       { head: "User", class: "name", text: (each) => (each.user ? `${each.user} (${each.role})` : "–") },
+      { head: "Client", class: "name", text: (each) => each.client || "–" },
       { head: "State", make: () => badge(""), update: (node, each) => setBadge(node, each.state, TONES[each.state] ?? "plain") },
       { head: "Pace", make: () => badge(""), update: (node, each) => setBadge(node, ...pace(each)) },
       { head: "Behind", class: "num", text: (each) => number(each.lag) },
       { head: "Waiting", class: "num", text: (each) => bytes(each.outbox_bytes) },
       { head: "Rooms", class: "num", text: (each) => number(each.rooms) },
-      { head: "Restarts", class: "num", text: (each) => number(each.restarts) },
+      {
+        head: "Restarts",
+        class: "num",
+        make: () => el("a"),
+        update: (node, each) => {
+          setText(node, each.restarts ? `${number(each.restarts)}: why` : "0");
+          if (each.restarts) node.href = journalOf(each.id);
+          else node.removeAttribute("href");
+        },
+      },
       {
         head: "Action",
         make: (current) => button("Close", async () => (await close(page, current(), problem)) && load.now()),
@@ -73,7 +92,7 @@ export function connections(page, params, signal) {
       },
     ],
     (each) => each.id,
-    "Nobody is here.",
+    "Nobody is here: no client of this name is connected.",
   );
   const load = loading("connections", 1000, signal, () => api.get("/v1/connections", { user: user.value, sort: sort.value, limit: PAGE }), (answer) => {
     list.show(answer.connections);
@@ -101,7 +120,7 @@ export function connection(page, params, signal) {
   const problem = trouble();
   const doing = el("p", { class: "verdict" }, badge("…"), el("span"));
   const facts = el("dl", {});
-  const restarts = el("p", {}, el("a", { href: `#/journal?actor=${encodeURIComponent(`connection:${id}`)}`, text: "Why it was restarted: its part of the supervisor journal" }));
+  const restarts = el("p", {}, el("a", { href: journalOf(id), text: "Why it was restarted: its part of the supervisor journal" }));
   const list = table(
     "Rooms of this connection",
     [
@@ -127,11 +146,10 @@ export function connection(page, params, signal) {
     setText(
       doing.lastChild,
       `User ${each.user} (${each.role}) is ${each.lag > 0 ? `${count(each.lag, "event")} behind` : "up to date"}, ` +
-        `${bytes(each.outbox_bytes)} wait for it; restarted ${count(each.restarts, "time")}.`,
+        `${bytes(each.outbox_bytes)} wait for it; ${each.restarts ? `restarted ${times(each.restarts)}` : "never restarted"}.`,
     );
     restarts.hidden = !each.restarts;
-    const client = typeof each.client === "object" ? Object.values(each.client ?? {}).join(" ") : each.client;
-    const known = { State: each.state, Client: client || "unknown", Address: each.address, Connected: `${each.connected_at} (${ago(each.connected_at)})` };
+    const known = { State: each.state, Client: each.client || "unknown", Address: each.address, Connected: `${moment(each.connected_at)} (${ago(each.connected_at)})` };
     facts.replaceChildren(...Object.entries(known).flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value ?? "–" })]));
     list.show(each.room_list);
   });

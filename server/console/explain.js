@@ -1,6 +1,6 @@
 // The supervisor journal in sentences: an entry, or an incident, in; words and a tone out.
 
-import { count, duration, number } from "./format.js";
+import { count, duration, number, times } from "./format.js";
 
 const ORDERS = {
   restart: "a restart",
@@ -24,9 +24,14 @@ export function actorName(name) {
   return name;
 }
 
+/** Whose connection it is, where the entry tells. */
+function whose({ user }) {
+  return user ? ` of ${user}` : "";
+}
+
 function failed(each) {
   const message = each.message_type ? ` on a message ${each.message_type}` : "";
-  return `${actorName(each.actor)} failed${message}: ${each.exception_type ?? "an error"}${each.error ? `: ${each.error}` : ""}`;
+  return `${actorName(each.actor)}${whose(each)} failed${message}: ${each.exception_type ?? "an error"}${each.error ? `: ${each.error}` : ""}`;
 }
 
 function restarted(each) {
@@ -59,7 +64,7 @@ const SENTENCES = {
     `${duration(each.within_s)}${each.escalates ? "; its own supervisor takes over" : ""}`,
   quarantined: (each) =>
     `An event ${each.event_kind ?? each.message_type ?? ""} went to quarantine: ${actorName(each.actor)} failed on it ` +
-    `${count(each.deaths, "time")} (${each.exception_type}: ${each.error})`,
+    `${times(each.deaths)} (${each.exception_type}: ${each.error})`,
   released: (each) => `${each.by ?? "An operator"} ${each.how ?? "released"} a message of ${actorName(each.actor)} in quarantine`,
   ordered: (each) => `${each.by ?? "An operator"} ordered ${ORDERS[each.order] ?? each.order}: ${each.target}`,
   draining: (each) => `The router drains: ${count(each.connections, "client")} told to come back later`,
@@ -83,7 +88,7 @@ export function noticed({ entries }) {
   const value = entries.map((each) => each.noticed).findLast((each) => each !== undefined && each !== null);
   if (value === undefined) return null;
   if (typeof value !== "string") return value ? "yes" : "nothing";
-  return value.replace(/`/g, "");
+  return value.replace(/`([^`]*)`/g, "“$1”");
 }
 
 /** How an incident stands: [word, tone]. */
@@ -107,7 +112,8 @@ export function beginning(group) {
 
 /** The title of an incident: what began it. */
 export function title(group) {
-  return sentence(beginning(group));
+  const user = group.entries.find((each) => each.user)?.user; // only the repair may know it
+  return sentence({ user, ...beginning(group) });
 }
 
 /** How long it took from the first entry to the last, in words; entries have whole milliseconds. */

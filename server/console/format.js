@@ -3,6 +3,10 @@
 const COUNT = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const FINE = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+
+/** The time zone that times are shown in: this browser's. */
+export const ZONE = CLOCK.resolvedOptions().timeZone;
 
 /** 12,345, or 3.4 below a hundred; a dash where there is nothing. */
 export function number(value) {
@@ -49,6 +53,17 @@ export function ago(time) {
 /** One thing, two things. */
 export function count(value, one, many = `${one}s`) {
   return `${number(value)} ${value === 1 ? one : many}`;
+}
+
+/** How often: once, 2 times. */
+export function times(value) {
+  return value === 1 ? "once" : count(value, "time");
+}
+
+/** The day and time of an RFC 3339 time, here. */
+export function moment(time) {
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? "–" : MOMENT.format(date);
 }
 
 /** A value as JSON, on one line of at most so many characters. */

@@ -2,7 +2,7 @@
 
 import { badge, button, el, field, keyed, setBadge, setText } from "./dom.js";
 import { beginning, KINDS, noticed, outcome, sentence, title, took, words } from "./explain.js";
-import { ago, clock, count } from "./format.js";
+import { ago, clock, count, ZONE } from "./format.js";
 import { loading } from "./loading.js";
 
 const SHOWN = 100;
@@ -46,7 +46,7 @@ export function journal({ api, incidents }, params, signal) {
     "div",
     {},
     el("h1", { text: "Supervisor journal", tabindex: "-1" }),
-    el("p", { class: "muted", text: "The newest first, as it happens. Each incident is a failure or an order, and what came of it." }),
+    el("p", { class: "muted", text: `The newest first, as it happens. Each incident is a failure or an order, and what came of it. Times are those of ${ZONE}.` }),
     el("search", { class: "row filters" }, field("Text", find), field("Actor", actor), field("Kind", kind), clear),
     actors,
     history.node,

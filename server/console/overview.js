@@ -1,12 +1,12 @@
 // Health at a glance: is it well, how busy is it, what needs a look.
 
 import { badge, el, keyed, section, setBadge, setText } from "./dom.js";
-import { actorName, outcome, title } from "./explain.js";
-import { ago, bytes, count, duration, number } from "./format.js";
+import { outcome, title } from "./explain.js";
+import { ago, bytes, count, duration, number, times } from "./format.js";
 import { loading } from "./loading.js";
 import { plot } from "./plot.js";
 import { table } from "./table.js";
-import { isSlow } from "./connections.js";
+import { isSlow, whose } from "./connections.js";
 import { describe } from "./room.js";
 import { statusBadge } from "./rooms.js";
 
@@ -90,10 +90,15 @@ export function overview({ api, client, stats, incidents }, _params, signal) {
 
   const showLook = (lately) => {
     const lines = [...slow.lines, ...alerts.lines];
-    for (const [actor, { failed, restarted }] of lately) {
-      const what = failed ? `failed ${count(failed, "time")}` : `was restarted ${count(restarted, "time")}, on order,`;
-      const text = `${actorName(actor)} ${what} in the last 5 minutes: why, and what was done`;
-      lines.push({ key: `failed ${actor}`, word: "restarted", tone: "warn", text, href: `#/journal?actor=${encodeURIComponent(actor)}` });
+    const named = ({ kind, actor }) => (kind === "failed" || kind === "restarted") && lately.has(actor);
+    for (const group of incidents.grouped(named)) {
+      const actor = group.entries.find(named)?.actor;
+      const counts = lately.get(actor);
+      if (!lately.delete(actor)) continue; // the newest incident of each stands for all of them
+      const [word, tone] = outcome(group);
+      const often = counts.failed > 1 ? ` (${times(counts.failed)} in the last 5 minutes)` : "";
+      const text = `${title(group)}${often}`;
+      lines.push({ key: `failed ${actor}`, word, tone: tone === "good" ? "warn" : tone, text, href: `#/journal?actor=${encodeURIComponent(actor)}` });
     }
     if (stats.problem) lines.unshift({ key: "problem", word: "no figures", tone: "bad", text: stats.problem, href: "#/" });
     if (!lines.length) lines.push({ key: "none", word: "all well", tone: "good", text: "Nobody is slow, nothing failed lately, no alert waits.", href: null });
@@ -118,7 +123,7 @@ export function overview({ api, client, stats, incidents }, _params, signal) {
         key: `slow ${each.id}`,
         word: "slow",
         tone: "warn",
-        text: `${each.user} is ${count(each.lag, "event")} behind, ${bytes(each.outbox_bytes)} wait (connection ${each.id})`,
+        text: `${whose(each)} is ${count(each.lag, "event")} behind, ${bytes(each.outbox_bytes)} wait to be read (connection ${each.id})`,
         href: `#/connections/${encodeURIComponent(each.id)}`,
       }));
   });
@@ -173,8 +178,8 @@ export function overview({ api, client, stats, incidents }, _params, signal) {
     {},
     el("h1", { text: "Overview", tabindex: "-1" }),
     verdict,
-    el("ul", { class: "tiles", "aria-label": "Figures" }, ...Object.values(tiles).map((each) => each.node)),
     section("What needs a look", slowOnes.node, alerting.node, look),
+    section("Figures", el("ul", { class: "tiles", "aria-label": "Figures" }, ...Object.values(tiles).map((each) => each.node))),
     section("The last five minutes", el("div", { class: "plots" }, ...plots.map((each) => each.node))),
     section("Sessions", latest.node, sessions.node),
     section("What the supervisor did last", recent),

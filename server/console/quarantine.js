@@ -54,8 +54,8 @@ export function quarantine({ api, say }, _params, signal) {
   const update = (node, each) => {
     rows.set(node, each);
     const [head, words, data] = node.children;
-    setText(head.firstChild, `${actorName(each.actor)} failed ${count(each.deaths, "time")} on ${each.event?.kind ?? each.message_type}`);
-    setText(head.lastChild, `${ago(each.time)}, ${each.room ?? each.actor}, tried again ${count(each.retries, "time")}`);
+    setText(head.firstChild, `${actorName(each.actor)} failed ${times(each.deaths)} on ${each.event?.kind ?? each.message_type}`);
+    setText(head.lastChild, `${ago(each.time)}, ${each.room ?? each.actor}, ${each.retries ? `tried again ${times(each.retries)}` : "not tried again yet"}`);
     setText(words, `${each.exception_type}: ${each.error}`);
     data.hidden = !each.event;
     setText(data, each.event ? JSON.stringify(each.event, null, 2) : "");

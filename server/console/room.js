@@ -10,6 +10,8 @@ import { statusBadge } from "./rooms.js";
 import { table } from "./table.js";
 
 const SHOWN = 100;
+const BRIEF = 240; // characters of an event that are shown at once
+const LONG = 20_000; // and once it is opened
 const EXAMPLES = {
   notification: { level: "info", message: "hello" },
   progress: { current: 3, total: 10 },
@@ -47,7 +49,8 @@ export function room({ api, client, say }, params, signal) {
     if (state.started_at) times.push(`started ${ago(state.started_at)}`);
     if (state.ended_at) times.push(`ended ${ago(state.ended_at)}`);
     if (state.last_event_at) times.push(`last event ${ago(state.last_event_at)}`);
-    for (const [kind, times_] of Object.entries(state.counts ?? {})) times.push(`${number(times_)} ${kind}`);
+    const counts = Object.entries(state.counts ?? {}).map(([kind, many]) => `${number(many)} ${kind}`);
+    if (counts.length) times.push(`events: ${counts.join(", ")}`);
     setText(facts, times.join(" · "));
     keyed(progress, Object.entries(state.progress ?? {}), ([key]) => key, createProgress, updateProgress);
     keyed(
@@ -159,15 +162,21 @@ function updateProgress(node, [key, value]) {
 
 function createEvent(each) {
   if (each.gap) return el("li", { class: "gap", text: `Missing here: ${each.gap}` });
-  const data = compact(each.data, 2000);
   return el(
     "li",
     {},
     el("span", { class: "muted num", text: `#${each.offset}` }),
     el("time", { datetime: each.time, class: "muted num", text: clock(each.time) }),
     el("span", { class: "kind", text: each.kind }),
-    el("code", { text: data }),
+    content(each.data),
   );
+}
+
+/** An event's data; what is long takes no more than a line or two, and is opened when it is wanted. */
+function content(data) {
+  const short = compact(data, BRIEF);
+  if (short === compact(data, LONG)) return el("code", { text: short });
+  return el("details", {}, el("summary", {}, el("code", { text: short })), el("code", { text: compact(data, LONG) }));
 }
 
 function publisher(api, name, say) {

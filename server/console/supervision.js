@@ -3,7 +3,7 @@
 import { path } from "./api.js";
 import { badge, button, el, keyed, setBadge, setText } from "./dom.js";
 import { confirm } from "./dialogs.js";
-import { count, duration, number } from "./format.js";
+import { count, duration, number, times } from "./format.js";
 import { loading, trouble } from "./loading.js";
 
 const LOOK_BACK_S = 300;
@@ -54,9 +54,9 @@ export function supervision({ api, incidents, say }, _params, signal) {
     setBadge(state, each.state, TONES[each.state] ?? "plain");
     const { failed, restarted } = recent.get(each.name) ?? { failed: 0, restarted: 0 };
     lately.hidden = failed + restarted === 0;
-    setBadge(lately, failed ? `failed ${count(failed, "time")} in 5 min` : `restarted ${count(restarted, "time")} in 5 min`, "warn");
+    setBadge(lately, failed ? `failed ${times(failed)} in 5 min` : `restarted ${times(restarted)} in 5 min`, "warn");
     setText(words, `${each.class} · ${count(each.restarts, "restart")} · ${count(each.mailbox_depth, "message")} waiting`);
-    words.title = each.intensity ? `It may fail ${count(each.intensity, "time")} in ${duration(each.within_s)}; after that it is given up` : "";
+    words.title = each.intensity ? `It may fail ${times(each.intensity)} in ${duration(each.within_s)}; after that it is given up` : "";
     journal.href = `#/journal?actor=${encodeURIComponent(each.name)}`;
     journal.setAttribute("aria-label", `Journal of ${each.name}`);
     order.hidden = each.name === "root";

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from server import demo
+from server import demo, demo_clients
 from server.app import Addresses, Router
 
 from ..conftest import RouterProcess, running_router
@@ -133,6 +133,30 @@ async def test_a_stranger_sees_what_a_session_does(browser: Browser):
         await expect(page.get_by_text("Not published: ")).to_be_visible()
 
 
+async def test_the_demonstration_alone_shows_who_is_slow_and_why_a_connection_was_restarted(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+):
+    """The overview names both first; the connection's restarts lead to what failed and what its client noticed."""
+    monkeypatch.setattr(demo_clients, "FIRST_FAILURE_S", 0.1)
+    async with (
+        running_router((demo_clients.plugin,), dev=True) as router,
+        open_console(browser, router.addresses) as page,
+    ):
+        look = page.locator("section").filter(has=page.get_by_role("heading", name="What needs a look"))
+        await expect(look.get_by_role("link", name="demo-slow-reader 1 is")).to_contain_text("events behind")
+        failure = look.get_by_role("link", name="a_failure_that_the_demo_makes")
+        await expect(failure).to_contain_text("of anonymous failed")
+        await visit(page, "/connections")
+        await page.get_by_role("row", name="demo-failing-client").get_by_role("link", name="1: why").click()
+        incident = page.get_by_role("listitem").filter(has_text="a_failure_that_the_demo_makes")
+        await expect(incident).to_contain_text("Clients noticed: the notice “resumed”; the socket stayed open")
+        await visit(page, f"/rooms/{quote(demo_clients.REPORTS, safe='')}")
+        event = page.locator(".events details").first
+        await event.locator("summary").click()
+        await expect(event).to_have_attribute("open", "")
+        await expect(event.locator("> code")).to_be_visible()
+
+
 async def test_the_repair_of_an_actor_appears_as_it_happens(browser: Browser, router: Router):
     """What the API was told to restart is in the journal at once: why, what was done, and that nobody noticed."""
     async with NativeClient(router.addresses.ws_url) as client, open_console(browser, router.addresses) as page:
@@ -164,7 +188,7 @@ async def test_an_operator_restarts_an_actor_from_the_tree(browser: Browser, rou
         await page.get_by_role("dialog").get_by_role("button", name="Restart").click()
         actor = page.locator(".actor").filter(has=page.get_by_text("room:session:1", exact=True))
         await expect(actor).to_contain_text("1 restart ")
-        await expect(actor).to_contain_text("restarted 1 time in 5 min")
+        await expect(actor).to_contain_text("restarted once in 5 min")
 
 
 async def test_an_operator_sees_who_is_here_and_closes_a_connection(browser: Browser, router: Router, token: Token):
@@ -218,6 +242,7 @@ async def test_a_script_in_an_alert_stays_text_and_the_alert_is_acknowledged(bro
         await page.go_back()
         await row.get_by_role("button").click()
         await expect(page.get_by_text("Every alert is acknowledged.")).to_be_visible()
+        await expect(page.get_by_role("heading", name="alerts")).to_be_focused()  # its button is gone
         assert await page.locator("main img, main script").count() == 0
 
 
@@ -287,6 +312,9 @@ BASICS = """() => {
   for (const node of document.querySelectorAll("[style]")) wrong.push(`inline style: ${node.outerHTML.slice(0, 100)}`);
   const wide = document.documentElement.scrollWidth - innerWidth;
   if (wide > 0) wrong.push(`${wide} px too wide`);
+  for (const node of document.querySelectorAll(".table")) {
+    if (node.scrollWidth > node.clientWidth) wrong.push("a table is cut");
+  }
   return wrong;
 }"""
 
@@ -304,6 +332,10 @@ async def test_every_view_can_be_used_on_a_phone_and_by_a_screen_reader(browser:
             await expect(page.locator("main h1").last).to_be_visible()
             assert await page.evaluate(BASICS) == [], view
             assert await page.evaluate(CONTRASTS) == [], view
+        await page.set_viewport_size({"width": 768, "height": 1024})
+        await visit(page, "/connections")
+        await expect(page.get_by_role("row", name="postroom-console")).to_be_visible()
+        assert await page.evaluate(BASICS) == []
 
 
 CONTRASTS = """() => {
