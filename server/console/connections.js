@@ -68,8 +68,11 @@ export function connections(page, params, signal) {
           setText(node, each.id);
         },
       },
-      { head: "User", class: "name", text: (each) => (each.user ? `${each.user} (${each.role})` : "–") },
-      { head: "Client", class: "name", text: (each) => each.client || "–" },
+      {
+        head: "User",
+        class: "name",
+        text: (each) => (each.user ? `${each.user} (${each.role})${each.client ? ` · ${each.client}` : ""}` : "–"),
+      },
       { head: "State", make: () => badge(""), update: (node, each) => setBadge(node, each.state, TONES[each.state] ?? "plain") },
       { head: "Pace", make: () => badge(""), update: (node, each) => setBadge(node, ...pace(each)) },
       { head: "Behind", class: "num", text: (each) => number(each.lag) },
