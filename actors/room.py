@@ -210,6 +210,12 @@ class Room(LoopActor):
         else:
             self._refuse(message, _broken_off(f"{self._name} failed on this event; it was not taken"))
 
+    def _committed_broke_off(self, message: Committed) -> None:
+        if message.event.offset <= self._top:  # else it is of a history that was forgotten since
+            self._settle(message)
+        else:
+            self._refuse(message.append, _broken_off(f"{self._name} was deleted, and this event with it"))
+
     def _subscribe_broke_off(self, message: Subscribe) -> None:
         self._detach(Detach(message.connection))
         message.mailbox.tell(Refused(message.tag, _broken_off(f"{self._name} failed and has repaired itself")))
@@ -591,7 +597,7 @@ def _broken_off(message: str) -> Refusal:
 
 _ANSWER_FAILED: dict[type, Callable[[Room, Any], None]] = {
     Append: Room._append_broke_off,
-    Committed: Room._settle,
+    Committed: Room._committed_broke_off,
     AppendFailed: Room._append_failed,
     Subscribe: Room._subscribe_broke_off,
     Detach: Room._detach,

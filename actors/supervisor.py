@@ -32,6 +32,10 @@ log = structlog.get_logger("postroom.supervisor")
 _process = secrets.token_hex(3)
 _incident_numbers = itertools.count(1)
 
+_LONGEST_REST_S = 5.0
+"""How long a child rests at most that is given up over and over: what comes meanwhile waits for it."""
+_WELL_S = 60.0
+"""How long it has to go on before it rests as shortly as at first."""
 _EXCUSED_AT_ONCE = 10
 """How many restarts within the window that messages are to blame for come at once; those after them wait a little, so
 that a flood of such messages leaves time to everybody else."""
@@ -40,7 +44,7 @@ that a flood of such messages leaves time to everybody else."""
 class Child:
     """A child and what became of it. Outlives the supervisor."""
 
-    __slots__ = ("ended", "excused", "mailbox", "recent", "restarts", "spec")
+    __slots__ = ("ended", "excused", "given_up_at", "mailbox", "recent", "rest_s", "restarts", "spec")
 
     def __init__(self, spec: ChildSpec, mailbox: Mailbox) -> None:
         self.spec = spec
@@ -53,6 +57,17 @@ class Child:
         """When it was restarted lately, by the monotonic clock; None: never."""
         self.excused: deque[float] | None = None
         """The same for restarts that are a message's fault, which is tried again or put away: they do not count."""
+        self.rest_s = 0.0
+        """How long it rested when it was given up last."""
+        self.given_up_at = 0.0
+        """When that was, by the monotonic clock."""
+
+    def rest(self, now: float) -> float:
+        """Return how long it rests when it is given up now: twice as long each time, unless it was well for a while."""
+        well = now - self.given_up_at > _WELL_S
+        self.rest_s = self.spec.rest_s if well or not self.rest_s else min(2 * self.rest_s, _LONGEST_REST_S)
+        self.given_up_at = now
+        return self.rest_s
 
 
 class Supervisor(LoopActor):
@@ -91,6 +106,12 @@ class Supervisor(LoopActor):
             else:
                 child.recent = None
                 self._start(child)
+        self._report(
+            "repaired",
+            incident=failure.incident,
+            actor=self._name,
+            noticed="nothing; those of its children that live did not notice",
+        )
         message = failure.message
         if isinstance(message, StartChild) and message.mailbox not in self._children:
             self._start_child(message)
@@ -220,7 +241,7 @@ class Supervisor(LoopActor):
         if spec.rest_s:
             child.recent = None
             spec.on_give_up(how)
-            self._start_after(child, spec.rest_s)
+            self._start_after(child, child.rest(self._clock.monotonic()))
         else:
             self._drop(child, how)
 

@@ -74,7 +74,7 @@ _PATIENCE_S = 5.0
 _SHUTDOWN_S = 5.0
 """How long the actors may take to stop: they only finish what is in their mailboxes."""
 _RECORD_S = 1.0
-"""How long the log may take to keep the last entry of the supervisor journal."""
+"""How long the log may take to keep what the supervisor journal says of a stop."""
 
 
 class StartError(PostroomError):
@@ -261,11 +261,15 @@ class Router:
         self._lag.stop()
         self._vitals.stop()
         self._draining = True
+        if self._started:
+            self.report("draining", connections=len(self.registry))
+            await self._record_kept()  # so that who follows the record hears of it before they have to go
         await self._listener.drain()
         await self._api.stop()
         self._authenticator.close()
         if self._started:
-            await self._close_record()
+            self.report("stopped")
+            await self._record_kept()  # while there is a log that can keep it
         await self._stop_actors()
         if self._spans is not None:
             await self._spans.stop()
@@ -274,9 +278,8 @@ class Router:
         if self._started:
             log.info("router_stopped")
 
-    async def _close_record(self) -> None:
-        """Let the supervisor journal say that this was an orderly stop, while there is a log that can keep it."""
-        self.report("stopped")
+    async def _record_kept(self) -> None:
+        """Wait for what the supervisor journal was told so far, but not long: the log may take nothing now."""
         kept = asyncio.Event()
         self.report.when_kept(kept.set)
         with contextlib.suppress(TimeoutError):
@@ -353,7 +356,9 @@ class Router:
         settings = self._settings
         if settings.journal == MEMORY:
             return MemoryLog()
-        self._journal = SqliteLog(Path(settings.journal), clock=self.clock, most_bytes=settings.journal_bytes)
+        self._journal = SqliteLog(
+            Path(settings.journal), clock=self.clock, most_bytes=settings.journal_bytes, report=self.report
+        )
         try:
             await self._journal.start(self._start_child)
         except BaseException as error:

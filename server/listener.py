@@ -230,7 +230,6 @@ class Listener:
         self._server.close(close_connections=False)
         states = self._registry.states
         log.info("draining", connections=len(states))
-        self._ports.report("draining", connections=len(states))
         if states:
             self._all_closed = asyncio.get_running_loop().create_future()
             spread_ms = min(_DRAIN_SPREAD_MS, 2 * len(states))

@@ -29,8 +29,9 @@ _SECRET_TEXT = re.compile(
 )
 _DEEPEST = 6
 
-# Their lower levels write a line, or a whole frame, for each message; frames hold tokens and payloads.
-_CHATTER = ("websockets", "aiohttp.access")
+# Their lower levels write a line, or a whole frame, for each message, and frames hold tokens and payloads; or one for
+# each actor that ends.
+_CHATTER = {"websockets": logging.WARNING, "aiohttp.access": logging.WARNING, "pykka": logging.INFO}
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -60,7 +61,8 @@ def configure(
     """Send all logs of this process to stderr in one form. Calling it again replaces the configuration.
 
     Args:
-        level: The least severe events that are written; `websockets` and `aiohttp.access` start at warning.
+        level: The least severe events that are written; `websockets` and `aiohttp.access` start at warning, `pykka` at
+            info.
         fmt: `json`: one object a line. `console`: for people. `auto`: `console` when stderr is a terminal.
     """
     reset()
@@ -96,8 +98,8 @@ def configure(
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(number)
-    for name in _CHATTER:
-        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    for name, least in _CHATTER.items():
+        logging.getLogger(name).setLevel(max(number, least))
 
 
 def reset() -> None:

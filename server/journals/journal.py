@@ -15,6 +15,7 @@ from actors.clock import Clock
 from actors.histogram import Histogram
 from actors.loop import LoopActor, handles
 from actors.mailbox import Exit, Mailbox
+from actors.report import Report, unreported
 
 from .backlog import Backlog
 from .batch import Batch
@@ -46,11 +47,15 @@ class Desk:
         clock: For the probes.
         mailbox: Where the journal lives.
         most_bytes: See `Retention`.
+        report: Is told of repairs.
     """
 
-    def __init__(self, place: Place, clock: Clock, mailbox: Mailbox, most_bytes: int) -> None:
+    def __init__(
+        self, place: Place, clock: Clock, mailbox: Mailbox, most_bytes: int, report: Report = unreported
+    ) -> None:
         self.place = place
         self._most_bytes = most_bytes
+        self.report = report
         self.clock = clock
         self.mailbox = mailbox
         self.backlog = Backlog()
@@ -123,6 +128,7 @@ class Journal(LoopActor):
         """Go on with what was under way: the batch itself knows whether it was done, and what of it was told."""
         desk = self._desk
         desk.woken = False
+        desk.report("repaired", incident=failure.incident, actor=self.mailbox.name, noticed="nothing")
         self._take_stock()  # first: what is under way is older than what waits
         if desk.backlog.trouble is not None:
             desk.probe_due = True

@@ -12,6 +12,7 @@ from actors.histogram import Histogram
 from actors.log import RoomRecord
 from actors.mailbox import Mailbox, Target
 from actors.messages import Append, AppendFailed
+from actors.report import Report, unreported
 
 from .batch import Batch, unavailable
 from .faults import JournalError
@@ -41,12 +42,15 @@ class SqliteLog:
         clock: For stamps and probes.
         most_bytes: About how large the file may grow before the oldest of what nobody has open is dropped; 0: no
             bound.
+        report: Is told of repairs.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, most_bytes: int = 1024 * 1024 * 1024) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock, most_bytes: int = 1024 * 1024 * 1024, report: Report = unreported
+    ) -> None:
         self._path = path
         self._mailbox = Mailbox(name="journal")
-        self._desk = Desk(Place(path), clock, self._mailbox, most_bytes)
+        self._desk = Desk(Place(path), clock, self._mailbox, most_bytes, report)
         self._backlog = self._desk.backlog
 
     @property

@@ -212,6 +212,19 @@ async def test_a_child_that_rests_is_started_again_in_the_same_mailbox(family: F
     assert family.ended == []
 
 
+async def test_who_is_given_up_over_and_over_rests_twice_as_long_each_time(family: Family) -> None:
+    """Five seconds at most, and after a good minute as long as at first."""
+    worker = await family.worker("w", intensity=0, on_give_up=lambda _how: None, rest_s=1.0)
+    rests: list[float] = []
+    for _ in range(5):
+        await family.fail(worker)
+        rests.append(family.clock.waits[-1])
+        await family.clock.advance(rests[-1])
+    await family.clock.advance(61.0)
+    await family.fail(worker)
+    assert [*rests, family.clock.waits[-1]] == [1.0, 2.0, 4.0, 5.0, 5.0, 1.0]
+
+
 async def test_a_child_that_rests_does_not_hold_up_the_end(family: Family) -> None:
     worker = await family.worker("w", intensity=0, on_give_up=lambda _how: None, rest_s=1.0)
     await family.fail(worker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,17 @@ async def test_the_journal_is_a_room_that_admins_follow_live(router: Router) -> 
     assert [event["prev"] for event in seen[1:]] == [event["offset"] for event in seen[:-1]]
 
 
+async def test_who_follows_it_hears_of_a_drain_before_they_have_to_go() -> None:
+    """The entry comes before the notice; what comes after that a follower gets from the next router."""
+    async with running_router(dev=True) as router, NativeClient(router.addresses.ws_url) as client:
+        await client.subscribe(ROOM)
+        stopping = asyncio.ensure_future(router.stop())
+        (entry,) = await client.events(1, ROOM)
+        assert (entry["kind"], entry["data"]) == ("supervisor.draining", {"connections": 1})
+        assert (await client.next("notice"))["code"] == "draining"
+        await stopping
+
+
 async def test_nobody_but_admins_reads_it_and_nobody_writes_it(guarded_router: Router, token: Any) -> None:
     """A pattern for all rooms does not help a user, and a service cannot forge an entry."""
     url = guarded_router.addresses.ws_url
@@ -110,10 +122,12 @@ async def test_an_operator_restarts_an_actor_and_the_journal_says_who(guarded_ro
 
 @pytest.mark.parametrize("name", ["source", "journal", "rooms", "connections"])
 async def test_whatever_an_operator_restarts_comes_back_and_nothing_is_lost(router: Router, name: str) -> None:
+    """The record has the order, the restart and the repair."""
     async with NativeClient(router.addresses.ws_url) as client:
         await client.subscribe("doc:1")
         await Operator(router).call("POST", f"/v1/actors/{name}/restart")
-        await until_there(Operator(router), "restarted", actor=name)
+        entries = await until_there(Operator(router), "repaired", actor=name)
+        assert kinds(entries) == ["ordered", "restarted", "repaired"]
         await publish(router, "doc:1", "doc.changed", {"n": 1})
         (event,) = await client.events(1, "doc:1")
         assert event["data"] == {"n": 1}
