@@ -18,6 +18,8 @@ from .throttle import TokenBucket
 
 __all__ = ["Desk"]
 
+_AGAIN_MS = 100
+
 
 class _Quiet:
     """Hears what became of events whose publisher wants no answer: only what was refused is the connection's affair.
@@ -89,6 +91,9 @@ class Desk:
 
     def _subscribe(self, command: commands.Subscribe, identity: Identity) -> None:
         room, state = command.room, self._state
+        if room in state.leaving and room in state.pending:
+            message = f"an operator has this connection leave {room} just now; subscribe again in a moment"
+            raise Refusal(ErrorCode.BUSY, message, retry_after_ms=_AGAIN_MS)
         if room in state.subscriptions or room in state.pending:
             raise Refusal(ErrorCode.ALREADY_SUBSCRIBED, f"this connection is in {room} already; unsubscribe first")
         most = self._ports.limits.rooms

@@ -18,7 +18,7 @@ from .child import ChildSpec
 from .clock import Clock
 from .errors import CloseCode, ErrorCode, LogUnavailable, Refusal
 from .ledger import Ledger
-from .log import EventLog, RoomRecord
+from .log import EventLog
 from .mailbox import Exit, Mailbox
 from .messages import (
     Append,
@@ -36,8 +36,11 @@ from .messages import (
 from .meters import Meters
 from .pressure import Pressure
 from .quarantine import Quarantine
+from .record import RoomRecord
 from .report import Report, unreported
-from .room import Room, RoomLimits, RoomPorts
+from .room import Room
+from .room_ports import RoomPorts
+from .rooms import RoomLimits
 from .subscription import Subscription
 from .tracing import Tracing
 from .unavailable import refuse

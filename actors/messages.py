@@ -15,9 +15,8 @@ from .mailbox import Exit, Mailbox, Target
 if TYPE_CHECKING:
     from .batch import Batch
     from .child import ChildSpec
-    from .clearing import Clearing
     from .commands import Command, Position
-    from .log import RoomRecord
+    from .record import RoomRecord
     from .replies import RoomJoined
     from .subscription import Subscription
 
@@ -240,7 +239,8 @@ class Forget(NamedTuple):
 class Emptied(NamedTuple):
     """Log to room: it has forgotten you, go on from here; or why it could not."""
 
-    clearing: Clearing
+    clearing: object
+    """Which time, as the room knows it."""
     outcome: RoomRecord | LogUnavailable
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,9 +14,7 @@ from .clock import Clock
 from .events import Draft
 from .mailbox import Mailbox, Target
 from .messages import Append, Publish
-
-if TYPE_CHECKING:
-    from .room import Directory
+from .rooms import Directory
 
 __all__ = ["Poison", "PoisonEvent", "digest", "of_append", "of_message", "of_publish", "rebuilt"]
 

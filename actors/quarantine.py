@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -20,9 +20,7 @@ from .places import places_hash
 from .poison import Poison, digest, rebuilt
 from .quarantine_entry import Entry
 from .report import Report, unreported
-
-if TYPE_CHECKING:
-    from .room import Directory
+from .rooms import Directory
 
 __all__ = ["Outcome", "Quarantine"]
 

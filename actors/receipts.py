@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from .log import PastId
+from .record import PastId
 
 __all__ = ["Receipts"]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from .events import ALERT_ACKNOWLEDGED, ALERT_ESCALATED, NotNegative
-from .log import RoomRecord
+from .record import RoomRecord
 from .state import RoomState
 from .times import seconds_of, time_text
 

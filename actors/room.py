@@ -6,7 +6,7 @@ Append -> event log -> Committed -> state and history -> at the end of the batch
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import msgspec
 import structlog
@@ -16,12 +16,9 @@ from .alarm import ADMIN_ROOM, Alarm, Due
 from .audience import Audience
 from .batch import Batch
 from .clearing import Clearing
-from .clock import Clock
 from .errors import ErrorCode, LogUnavailable, PostroomError, Refusal
 from .events import ACKNOWLEDGEMENT, ALERT_ACKNOWLEDGED, ALERT_ESCALATED, Draft, Event, decode_data
 from .history import History
-from .ledger import Ledger
-from .log import EventLog, PastId, RoomRecord
 from .loop import LoopActor, handles
 from .mailbox import Exit, Mailbox
 from .messages import (
@@ -43,17 +40,14 @@ from .messages import (
     Subscribe,
     Sweep,
 )
-from .meters import Meters
 from .poison import of_append
-from .pressure import Pressure
-from .quarantine import Quarantine
 from .questions import RoomFacts, answer
 from .receipts import Receipts
-from .report import Report, unreported
+from .record import PastId, RoomRecord
 from .restoring import restore
-from .tracing import Tracing
+from .room_ports import RoomPorts
 
-__all__ = ["Directory", "Room", "RoomLimits", "RoomPorts"]
+__all__ = ["Room"]
 
 log = structlog.get_logger("postroom.room")
 
@@ -62,47 +56,6 @@ _TRIM_SLACK = 256
 """A busy room trims once in so many events."""
 _FAN_OUT_BYTES = 128 * 1024
 """Data of the events that leave together: more than that in one turn leaves in parts."""
-
-
-class RoomLimits(msgspec.Struct, frozen=True):
-    """How much a room holds."""
-
-    history_events: int = 1000
-    """Events at most."""
-    history_s: float = 600.0
-    """Seconds at most."""
-    idle_s: float = 60.0
-    """Seconds without subscribers and events after which a room retires."""
-    dedupe_s: float = 600.0
-    """Seconds for which the id of an event is remembered."""
-    escalate_after_s: float = 300.0
-    """Seconds after which an alert that nobody acknowledged goes to the admins; 0: never."""
-
-
-class Directory(Protocol):
-    """Whoever knows which rooms are open."""
-
-    def room(self, name: str) -> Mailbox:
-        """Return the mailbox of another room."""
-
-    def retire(self, room: str, mailbox: Mailbox) -> bool:
-        """Take the room off the list, unless there is mail for it."""
-
-
-class RoomPorts(msgspec.Struct, frozen=True):
-    """What every room works with."""
-
-    log: EventLog
-    ledger: Ledger
-    clock: Clock
-    directory: Directory
-    limits: RoomLimits
-    pressure: Pressure
-    quarantine: Quarantine
-    tracing: Tracing
-    meters: Meters
-    report: Report = unreported
-    """Is told of repairs."""
 
 
 class Room(LoopActor):
@@ -525,8 +478,8 @@ class Room(LoopActor):
     @handles(Emptied)
     def _emptied(self, message: Emptied) -> None:
         """Send everybody away, after what came until then, and go on from the new record."""
-        clearing, outcome = message
-        if clearing is not self._clearing:
+        clearing, outcome = self._clearing, message.outcome
+        if clearing is None or message.clearing is not clearing:
             return  # asked for by an actor that failed; this one has asked again
         clearing.over = True
         answer: Refused | Forgotten

@@ -18,7 +18,7 @@ from .identity import SUPERVISOR_ROOM
 from .mailbox import Target
 from .messages import Append, Published, Refused
 from .report import Report, unreported
-from .room import RoomLimits
+from .rooms import RoomLimits
 
 __all__ = ["KINDS", "SUPERVISOR_LIMITS", "SupervisorJournal"]
 

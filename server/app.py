@@ -29,7 +29,7 @@ from actors.poison import of_message
 from actors.ports import ConnectionLimits, ConnectionPorts
 from actors.pressure import Pressure
 from actors.quarantine import Quarantine
-from actors.room import RoomLimits
+from actors.rooms import RoomLimits
 from actors.source import NotificationSource
 from actors.supervisor import SupervisorStart
 from actors.supervisor_journal import KINDS, SUPERVISOR_LIMITS, SupervisorJournal

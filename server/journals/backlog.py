@@ -18,8 +18,8 @@ from typing import Any
 
 from actors.errors import ErrorCode, LogUnavailable, Refusal
 from actors.events import Event
-from actors.log import RoomRecord
 from actors.messages import AppendFailed, Committed
+from actors.record import RoomRecord
 
 from .batch import Batch, Outcome, unavailable
 from .operations import Add, Forget, Open, Operation, Release, Result, Snapshot, Trim

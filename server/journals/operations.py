@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from actors.errors import LogUnavailable, Refusal
 from actors.events import Event
-from actors.log import RoomRecord
 from actors.mailbox import Target
 from actors.messages import Append
+from actors.record import RoomRecord
 
 __all__ = ["Add", "Forget", "Open", "Operation", "Release", "Result", "Snapshot", "Trim"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from actors.identity import is_room_name
-from actors.log import PastId, RoomRecord
+from actors.record import PastId, RoomRecord
 
 from .faults import DamagedError
 from .rows import EVENT_AS_JSON, EVENT_COLUMNS, RoomRow, events_of, seal_of_state

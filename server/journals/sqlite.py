@@ -9,9 +9,9 @@ from pathlib import Path
 from actors.clock import Clock
 from actors.errors import ErrorCode, LogUnavailable, PostroomError, Refusal
 from actors.histogram import Histogram
-from actors.log import RoomRecord
 from actors.mailbox import Mailbox, Target
 from actors.messages import Append, AppendFailed
+from actors.record import RoomRecord
 from actors.report import Report, unreported
 
 from .batch import Batch, unavailable

@@ -17,7 +17,8 @@ import msgspec
 
 from actors.errors import ErrorCode, LogUnavailable, Refusal
 from actors.events import Event
-from actors.log import RoomRecord, epoch_of
+from actors.log import epoch_of
+from actors.record import RoomRecord
 
 from . import schema
 from .epochs import rename_histories, renewed

@@ -18,7 +18,7 @@ from actors.mailbox import Mailbox
 from actors.messages import Append, Publish, Published, Refused, Shutdown, Subscribe
 from actors.pressure import Pressure
 from actors.quarantine import Quarantine
-from actors.room import RoomLimits
+from actors.rooms import RoomLimits
 from actors.source import NotificationSource
 from actors.supervisor import SupervisorStart
 

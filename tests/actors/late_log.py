@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection
 
 from actors.errors import ErrorCode, LogUnavailable, PostroomError, Refusal
 from actors.events import Event
-from actors.log import MemoryLog, RoomRecord
+from actors.log import MemoryLog
 from actors.mailbox import Target
 from actors.messages import Append, AppendFailed, Committed
+from actors.record import RoomRecord
 
 __all__ = ["LateLog"]
 

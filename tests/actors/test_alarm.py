@@ -14,7 +14,8 @@ from actors.events import Event, decode_data
 from actors.identity import Identity
 from actors.mailbox import Target
 from actors.messages import Acknowledge, AlertDue, Append, AppendFailed, Committed, Published, Query, Refused, Sweep
-from actors.room import Room, RoomLimits
+from actors.room import Room
+from actors.rooms import RoomLimits
 
 from .fake_clock import settled
 from .house import Ear, House, fail_once

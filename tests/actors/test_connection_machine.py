@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from actors.errors import ErrorCode, Refusal
 from actors.identity import Identity
 from actors.ports import ConnectionLimits
-from actors.room import RoomLimits
+from actors.rooms import RoomLimits
 
 from .client import Client, Hall
 from .fake_clock import settled

@@ -9,9 +9,11 @@ import pykka
 import pytest
 
 from actors.errors import LogUnavailable
-from actors.log import MemoryLog, RoomRecord
+from actors.log import MemoryLog
 from actors.messages import Published, Shutdown
-from actors.room import Room, RoomLimits
+from actors.record import RoomRecord
+from actors.room import Room
+from actors.rooms import RoomLimits
 
 from .fake_clock import settled
 from .house import Ear, House

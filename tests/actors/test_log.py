@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from actors.errors import LogUnavailable, PostroomError
-from actors.log import EventLog, MemoryLog, PastId, RoomRecord
+from actors.log import EventLog, MemoryLog
 from actors.mailbox import Mailbox
 from actors.messages import Append, Committed
+from actors.record import PastId, RoomRecord
 from server.journals.sqlite import SqliteLog
 
 from .fake_clock import FakeClock, settled

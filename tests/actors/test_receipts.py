@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.log import PastId
 from actors.receipts import Receipts
+from actors.record import PastId
 
 WINDOW_S = 600.0
 NOW_MS = 1_700_000_000_000

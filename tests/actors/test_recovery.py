@@ -11,10 +11,12 @@ from actors import commands, replies
 from actors.commands import Position
 from actors.errors import CloseCode
 from actors.identity import Identity
-from actors.log import MemoryLog, RoomRecord
+from actors.log import MemoryLog
 from actors.messages import Attached, Close, Joined, Query, Sweep
+from actors.record import RoomRecord
 from actors.replies import Missing
-from actors.room import Room, RoomLimits
+from actors.room import Room
+from actors.rooms import RoomLimits
 
 from .asking import ROOM, ask
 from .client import Hall

@@ -15,7 +15,8 @@ from actors.identity import Identity
 from actors.log import MemoryLog
 from actors.messages import Acknowledge, Detach, Joined, Published, Query, Refused, Sweep
 from actors.replies import Missing
-from actors.room import Room, RoomLimits
+from actors.room import Room
+from actors.rooms import RoomLimits
 
 from .fake_clock import settled
 from .follower import Follower

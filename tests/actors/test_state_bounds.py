@@ -12,7 +12,8 @@ from actors import commands, replies
 from actors.errors import ErrorCode, Refusal
 from actors.identity import Identity
 from actors.messages import Acknowledge, Published, Query, Refused
-from actors.room import Room, RoomLimits
+from actors.room import Room
+from actors.rooms import RoomLimits
 from actors.state import RoomState
 
 from .fake_clock import settled

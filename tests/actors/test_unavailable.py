@@ -11,9 +11,11 @@ import pytest
 from actors import commands
 from actors.errors import ErrorCode, LogUnavailable
 from actors.identity import Identity
-from actors.log import MemoryLog, RoomRecord
+from actors.log import MemoryLog
 from actors.messages import Acknowledge, Append, Detach, Joined, Published, Query, Recheck, Refused, Revoke, Subscribe
-from actors.room import Room, RoomLimits
+from actors.record import RoomRecord
+from actors.room import Room
+from actors.rooms import RoomLimits
 
 from .client import Hall
 from .fake_clock import settled

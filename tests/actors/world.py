@@ -17,7 +17,8 @@ from actors.messages import (
     WireClosed,
 )
 from actors.ports import ConnectionLimits
-from actors.room import Room, RoomLimits
+from actors.room import Room
+from actors.rooms import RoomLimits
 
 from .believer import Believer, Stream
 from .client import Client, Hall

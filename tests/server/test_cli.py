@@ -385,7 +385,10 @@ def test_the_demo_is_a_dev_router_with_sessions(run: Run, router: FakeRouter) ->
     assert outcome.code == 0
     assert router.settings is not None
     assert router.settings.dev
-    assert [getattr(plugin, "__module__", "") for plugin in router.plugins] == ["server.demo"]
+    assert [getattr(plugin, "__module__", "") for plugin in router.plugins] == [
+        "server.demo",
+        "server.demo_clients",
+    ]
     assert "postroom listen session:demo-1 --url ws://127.0.0.1:9000/v1/ws" in outcome.out
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from actors.errors import LogUnavailable
-from actors.log import RoomRecord
+from actors.record import RoomRecord
 
 from ..actors.late_log import LateLog
 

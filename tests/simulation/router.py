@@ -19,7 +19,7 @@ from actors.outbox import Outbox
 from actors.ports import ConnectionLimits, ConnectionPorts
 from actors.pressure import Pressure
 from actors.quarantine import Quarantine
-from actors.room import RoomLimits
+from actors.rooms import RoomLimits
 from actors.source import NotificationSource
 from actors.streams import leave_all
 from actors.supervisor import SupervisorStart

@@ -13,7 +13,7 @@ from actors import commands, replies
 from actors.identity import Identity
 from actors.messages import Acknowledge, Publish, Query
 from actors.ports import ConnectionLimits
-from actors.room import RoomLimits
+from actors.rooms import RoomLimits
 
 from ..actors.fake_clock import FakeClock
 from ..actors.house import Ear

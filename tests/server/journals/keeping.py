@@ -11,9 +11,9 @@ from typing import Any
 from actors.child import ChildSpec
 from actors.errors import LogUnavailable, Refusal
 from actors.events import Draft, Event
-from actors.log import RoomRecord
 from actors.mailbox import Mailbox
 from actors.messages import Append, AppendFailed, Committed, Shutdown, StartChild
+from actors.record import RoomRecord
 from actors.supervisor import SupervisorStart
 from server.journals.sqlite import SqliteLog
 from tests.actors.fake_clock import FakeClock, settled

@@ -17,8 +17,8 @@ import pytest
 
 from actors.errors import ErrorCode, LogUnavailable, PostroomError, Refusal
 from actors.events import Event
-from actors.log import RoomRecord
 from actors.messages import Append
+from actors.record import RoomRecord
 from server.journals import place, store, writer
 from tests.actors.making import a_draft
 

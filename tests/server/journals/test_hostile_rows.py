@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.events import Event
-from actors.log import RoomRecord
+from actors.record import RoomRecord
 
 from .keeping import keeper
 

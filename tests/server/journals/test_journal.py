@@ -11,8 +11,8 @@ import pytest
 
 from actors.errors import ErrorCode, LogUnavailable, Refusal
 from actors.events import Event
-from actors.log import RoomRecord
 from actors.messages import Append
+from actors.record import RoomRecord
 from server.journals import backlog
 from server.journals.backlog import Backlog
 from server.journals.batch import Batch

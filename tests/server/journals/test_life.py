@@ -18,8 +18,8 @@ import pytest
 
 from actors.errors import PostroomError, Refusal
 from actors.events import Event
-from actors.log import RoomRecord
 from actors.messages import Append
+from actors.record import RoomRecord
 from server.journals import retention
 from server.journals.faults import JournalError
 from server.journals.lock import Lock

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.events import Event
-from actors.log import PastId
+from actors.record import PastId
 from server.journals import schema
 from server.journals.faults import JournalError
 from tests.actors.making import TIME_MS, a_draft

@@ -10,8 +10,8 @@ import pytest
 
 from actors.errors import ErrorCode, LogUnavailable, PostroomError, Refusal
 from actors.events import Event
-from actors.log import PastId
 from actors.messages import Append
+from actors.record import PastId
 from server.journals import sqlite
 from server.journals.faults import JournalError
 from server.journals.sqlite import SqliteLog

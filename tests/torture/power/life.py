@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.errors import LogUnavailable
-from actors.log import RoomRecord
 from actors.messages import Append, AppendFailed, Committed
+from actors.record import RoomRecord
 from server import logs
 from server.clock import SystemClock
 from server.journals import retention, store
