@@ -407,6 +407,7 @@ async def test_a_write_ahead_log_that_was_lost_is_a_way_back_in_time(path: Path,
     async with keeper(path) as kept:
         await kept.record()
         await kept.append("b")
+        await kept.ids()  # which the writer reads after it has marked the lock
         killed = left_by_a_kill(path)
     delete(killed.with_name("journal.db-wal"))
     assert are_new(await epochs(killed), before)
