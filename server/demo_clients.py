@@ -5,6 +5,7 @@ They are there so that a router that is tried out has somebody who is slow and s
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import json
@@ -73,9 +74,9 @@ class DemoClient(LoopActor):
     ) -> None:
         self._end()
 
+    @abc.abstractmethod
     async def behave(self, connection: ClientConnection, connection_id: str) -> None:
         """Do what this kind of client does, for as long as it is connected."""
-        raise NotImplementedError
 
     def _end(self) -> None:
         if self._task is not None:

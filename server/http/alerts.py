@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -15,7 +15,7 @@ from actors.identity import ANONYMOUS
 from actors.ledger import Ledger
 from server.asking import ask_room
 
-from .calls import Asked, Call
+from .calls import Asked, Call, Limit
 
 __all__ = ["AlertList", "Alerts", "AlertsQuery", "OpenAlert"]
 
@@ -23,7 +23,7 @@ __all__ = ["AlertList", "Alerts", "AlertsQuery", "OpenAlert"]
 class AlertsQuery(msgspec.Struct, frozen=True):
     """Parameters of the list of alerts."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    limit: Limit = 100
 
 
 class OpenAlert(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

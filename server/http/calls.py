@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -16,9 +16,12 @@ from actors.identity import Identity
 from .access import Access
 from .answers import Handler, json_answer
 
-__all__ = ["Asked", "Call", "serve"]
+__all__ = ["Asked", "Call", "Limit", "serve"]
 
 Q = TypeVar("Q")
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+"""How many entries a list may be asked for."""
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 _UNWANTED_BYTES = 64 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,7 +19,7 @@ from server.asking import answered
 from server.orders import Orders
 from server.registry import Arrival, Registry
 
-from .calls import Asked, Call
+from .calls import Asked, Call, Limit
 
 __all__ = [
     "Closed",
@@ -43,7 +43,7 @@ class ConnectionsQuery(msgspec.Struct, frozen=True):
     """Only this user's."""
     sort: Literal["id", "lag", "outbox"] = "id"
     """By id, the earliest first; or those first that lag, or hold, most."""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    limit: Limit = 100
     after: str | None = None
     """Only connections after this one: `next` of the page before. With `sort=id` only."""
 

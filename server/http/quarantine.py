@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
 
 import msgspec
 
@@ -15,7 +14,7 @@ from actors.quarantine_entry import Entry
 from actors.times import time_text
 
 from .answers import refusal_body
-from .calls import Asked, Call
+from .calls import Asked, Call, Limit
 
 __all__ = ["Dropped", "Listed", "QuarantineCalls", "QuarantineQuery", "Quarantined", "Retried"]
 
@@ -26,7 +25,7 @@ _RETRY_S = 8.0
 class QuarantineQuery(msgspec.Struct, frozen=True):
     """Parameters of the list."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    limit: Limit = 100
     """The newest so many."""
 
 

@@ -24,7 +24,7 @@ from actors.times import time_text
 from server.asking import answered, ask_room
 from server.orders import Orders
 
-from .calls import Asked, Call
+from .calls import Asked, Call, Limit
 
 __all__ = [
     "HistoryQuery",
@@ -49,7 +49,7 @@ class RoomsQuery(msgspec.Struct, frozen=True):
 
     prefix: str = ""
     """Only rooms whose names begin like this."""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    limit: Limit = 100
     after: str = ""
     """Only rooms whose names come after this one: `next` of the page before."""
 

@@ -16,18 +16,17 @@ from server import __version__
 from server.orders import Orders
 from server.supervisor_record import Entries, SupervisorRecord
 
-from .calls import Asked, Call
+from .calls import Asked, Call, Limit
 
 __all__ = ["JournalQuery", "Ordered", "SupervisorCalls", "Tree", "TreeQuery"]
 
-_Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 _Offset = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class TreeQuery(msgspec.Struct, frozen=True):
     """Parameters of the tree."""
 
-    limit: _Limit = 100
+    limit: Limit = 100
     """Children of each supervisor, those that failed or have most mail first."""
 
 
@@ -46,7 +45,7 @@ class JournalQuery(msgspec.Struct, frozen=True):
     """Entries after this offset, the earliest first; without it the latest ones."""
     actor: str | None = None
     """Only what happened to this actor or supervisor."""
-    limit: _Limit = 100
+    limit: Limit = 100
 
 
 class Ordered(msgspec.Struct, frozen=True):
