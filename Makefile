@@ -82,4 +82,4 @@ screenshots: setup
 	$(BIN)/python -m tests.integration.screenshots
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis fuzz-data benchmarks/peers/node_modules
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis fuzz-data benchmarks/peers/node_modules tests/clients/javascript/node_modules

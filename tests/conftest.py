@@ -23,6 +23,8 @@ from server.app import Router
 from server.auth import issue_token
 from server.settings import Settings
 
+from .node import node_modules  # noqa: F401  # a fixture, for every test
+
 SECRET = "a-secret-for-tests-of-forty-characters--"
 START_S = 20.0
 _TOKEN = re.compile(r"eyJ[\w-]{6,}")
