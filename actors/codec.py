@@ -14,15 +14,30 @@ __all__ = ["BadMessage", "Codec", "Wire"]
 
 
 class BadMessage(Refusal):
-    """A frame that is no command. `id` is the command's, where it could be read."""
+    """A frame that is no command.
 
-    def __init__(self, code: ErrorCode, message: str, id: CommandId = None) -> None:
+    Attributes:
+        id: The command's, where it could be read.
+        fatal: Whether the protocol has the connection closed for it; else that is done for too many.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, id: CommandId = None, *, fatal: bool = False) -> None:
         super().__init__(code, message)
         self.id = id
+        self.fatal = fatal
 
 
 class Codec(Protocol):
-    """One wire protocol, without I/O or state: one instance serves every connection that speaks it."""
+    """One wire protocol, without I/O or state: one instance serves every connection that speaks it.
+
+    A command's `id` is the codec's own: it comes back in the answer as it is, and may say what kind of answer is due.
+    """
+
+    tells_old_events: bool
+    """Whether the first old events of a room are part of the answer (`OldEvents`), not the first after it."""
+
+    first_words: str
+    """How a client of this protocol begins: for the error of one that says something else first."""
 
     def decode(self, text: str) -> Sequence[Command]:
         """Read the commands of one text frame.
@@ -32,7 +47,7 @@ class Codec(Protocol):
         """
 
     def encode(self, reply: Reply) -> bytes:
-        """Write one reply as a whole frame."""
+        """Write one reply as a whole frame, or as none where the protocol has no word for it."""
 
     def encode_event(self, room: str, event: Event) -> bytes:
         """Write one event of `room` as a whole frame."""

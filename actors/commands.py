@@ -15,6 +15,7 @@ __all__ = [
     "MOST_HISTORY",
     "MOST_KINDS",
     "Ack",
+    "Bye",
     "Client",
     "Command",
     "Hello",
@@ -24,6 +25,7 @@ __all__ = [
     "Presence",
     "Publish",
     "Refresh",
+    "Speak",
     "State",
     "Subscribe",
     "Unsubscribe",
@@ -142,7 +144,9 @@ class History(_RoomCommand, frozen=True):
 
 
 class Presence(_RoomCommand, frozen=True):
-    """Ask who is in a room."""
+    """Ask who is in a room; with `connections`, through which connections, too."""
+
+    connections: bool = False
 
 
 class Ack(_RoomCommand, frozen=True):
@@ -159,3 +163,14 @@ class Refresh(Command, frozen=True):
 
 class Ping(Command, frozen=True):
     """Ask whether the router answers."""
+
+
+class Bye(Command, frozen=True):
+    """Take leave: for protocols that have a word for it, and do not just close the socket."""
+
+
+class Speak(Command, frozen=True):
+    """From here on this connection's codec is another one: for protocols in which the client chooses at the start."""
+
+    codec: Any
+    """An `actors.codec.Codec`. Made by codecs only; no client's message becomes this."""

@@ -13,11 +13,11 @@ import structlog
 
 from . import commands, replies
 from .batch import Batch
-from .codec import BadMessage
+from .codec import BadMessage, Codec
 from .deadlines import Deadlines
 from .desk import Desk
 from .errors import CloseCode, ErrorCode, Refusal
-from .greeting import Greeting, HelloRoom
+from .greeting import Greeting, HelloRoom, expiry
 from .identity import Identity
 from .ledger import ConnectionState
 from .loop import LoopActor, handles
@@ -42,7 +42,9 @@ from .messages import (
     WireClosed,
     Writable,
 )
+from .old_events import ANSWER_BYTES, old_events
 from .ports import ConnectionPorts
+from .replies import OldEvents
 from .streams import Streams, leave_all
 from .throttle import BadMessageCount
 from .times import seconds_text
@@ -68,7 +70,6 @@ class Connection(LoopActor):
         super().__init__(mailbox=mailbox)
         self._state = state
         self._ports = ports
-        self._codec = state.wire.codec
         self._wire = state.wire
         self._outbox = state.outbox
         self._desk = Desk(state, ports)
@@ -173,6 +174,10 @@ class Connection(LoopActor):
 
     # --- what the client says
 
+    @property
+    def _codec(self) -> Codec:
+        return self._wire.codec
+
     @handles(Frame)
     def _frame(self, message: Frame) -> None:
         state = self._state
@@ -185,7 +190,7 @@ class Connection(LoopActor):
             state.obeying = message, ()
         except BadMessage as refusal:
             state.obeying = message, ()
-            self._bad(refusal.id, refusal)
+            self._bad(refusal.id, refusal, fatal=refusal.fatal)
         finally:
             self._wire.done()
 
@@ -195,12 +200,18 @@ class Connection(LoopActor):
         if isinstance(command, commands.Hello):
             self._hello(command)
             return
+        if isinstance(command, commands.Speak):
+            self._speak(command.codec)
+            return
+        if isinstance(command, commands.Bye):
+            self._close(CloseCode.NORMAL, "the client took leave")
+            return
         if self._state.hello is not None:
             self._wire.begin()  # it counts as under way: a client cannot pile up commands before its welcome
             self._state.waiting.append(command)
             return
         if not self._state.welcomed or identity is None:
-            self._bad(command.id, Refusal(ErrorCode.UNAUTHENTICATED, 'say hello first: {"type": "hello", "token": ..}'))
+            self._bad(command.id, Refusal(ErrorCode.UNAUTHENTICATED, self._codec.first_words))
             return
         try:
             if not identity.trusted:
@@ -216,9 +227,11 @@ class Connection(LoopActor):
         except Refusal as refusal:
             self._send_error(command.id, refusal)
 
-    def _bad(self, id: replies.CommandId, refusal: Refusal) -> None:
+    def _bad(self, id: replies.CommandId, refusal: Refusal, *, fatal: bool = False) -> None:
         self._send_error(id, refusal)
-        if self._bad_messages.add(self._ports.clock.monotonic()):
+        if fatal:
+            self._close(CloseCode.BAD_MESSAGES, "bad message")
+        elif self._bad_messages.add(self._ports.clock.monotonic()):
             self._close(CloseCode.BAD_MESSAGES, "too many bad messages")
 
     def _unsubscribe(self, command: commands.Unsubscribe) -> None:
@@ -273,6 +286,10 @@ class Connection(LoopActor):
             self._say_if_repaired()
 
     # --- hello and tokens
+
+    def _speak(self, codec: Codec) -> None:
+        if self._state.hello is None and not self._state.welcomed:
+            self._state.speak(codec)
 
     def _hello(self, command: commands.Hello) -> None:
         state = self._state
@@ -344,15 +361,16 @@ class Connection(LoopActor):
     def _welcome(self, greeting: Greeting) -> None:
         state = self._state
         assert state.identity is not None
-        welcome = greeting.welcome(state, self._ports.limits)
+        old = self._old_events(greeting.joined) if self._codec.tells_old_events else {}
+        welcome = greeting.welcome(state, self._ports, old)
         refused = [replies.Revoked(room=room, reason=refusal.code) for room, refusal in greeting.refused.items()]
         frames = b"".join(map(self._codec.encode, (welcome, *refused)))
         # Before the write, which may fail: what was said once is said, and as a whole.
         state.welcomed = True
         state.hello = None
         self._put(frames)
-        for joined in greeting.joined.values():
-            self._streams.begin(joined)
+        for room, joined in greeting.joined.items():
+            self._streams.begin(joined, old.get(room))
         for room in greeting.joined:
             if room in greeting.behind:
                 self._streams.catch_up(room)
@@ -363,9 +381,17 @@ class Connection(LoopActor):
             connection=state.id,
             user=state.identity.user,
             role=state.identity.role,
+            protocol=state.protocol,
             client=state.client,
             resumed=len(greeting.joined.keys() - state.identity.own_rooms),
         )
+
+    def _old_events(self, rooms: Mapping[str, Joined]) -> dict[str, OldEvents]:
+        told, left = {}, ANSWER_BYTES
+        for room, joined in rooms.items():
+            told[room], size = old_events(joined, left)
+            left -= size
+        return told
 
     def _refreshed(self, command: commands.Command, outcome: Identity | Refusal) -> None:
         before = self._state.identity
@@ -377,8 +403,8 @@ class Connection(LoopActor):
         outcome = outcome.granting((), self._state.granted)
         self._state.identity = outcome
         self._check_rights(outcome)
-        expires_at = None if outcome.expires_at is None else seconds_text(outcome.expires_at)
-        self._send(replies.Refreshed(id=command.id, expires_at=expires_at))
+        expires_at, expires_in_s = expiry(outcome, self._ports.clock)
+        self._send(replies.Refreshed(id=command.id, expires_at=expires_at, expires_in_s=expires_in_s))
         self._deadlines.token(outcome)
 
     def _check_rights(self, identity: Identity) -> None:
@@ -416,11 +442,14 @@ class Connection(LoopActor):
         if state.closed:
             subscription.room_mailbox.tell(Detach(state.id))
             return
+        old = old_events(message)[0] if self._codec.tells_old_events else None
+        if old is not None:
+            where = msgspec.structs.replace(where, old=old)
         subscribed = self._codec.encode(replies.Subscribed(id=tag.id, room=room, **msgspec.structs.asdict(where)))
         state.subscriptions[room] = subscription  # before the write, which may fail: what was said once is said
         self._put(subscribed)
         if not state.closed:  # this answer may have been one too many
-            self._streams.begin(message)
+            self._streams.begin(message, old)
 
     @handles(Published)
     def _published(self, message: Published) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from . import commands, replies
+from .clock import Clock
 from .desk import Desk
 from .errors import ErrorCode, Refusal
 from .identity import Identity
 from .ledger import ConnectionState
 from .messages import Joined, Refused
-from .ports import ConnectionLimits
+from .ports import ConnectionPorts
 from .times import seconds_text
 
-__all__ = ["Greeting", "HelloRoom"]
+__all__ = ["Greeting", "HelloRoom", "expiry"]
 
 
 class HelloRoom(NamedTuple):
@@ -66,9 +70,12 @@ class Greeting:
         """The rooms that did not, and why."""
         return {room: answer.refusal for room, answer in self._answers.items() if isinstance(answer, Refused)}
 
-    def welcome(self, state: ConnectionState, limits: ConnectionLimits) -> replies.Welcome:
-        """Make the answer to the hello."""
-        expires_at = self._identity.expires_at
+    def welcome(
+        self, state: ConnectionState, ports: ConnectionPorts, old: Mapping[str, replies.OldEvents]
+    ) -> replies.Welcome:
+        """Make the answer to the hello, with the old events of these rooms in it."""
+        limits = ports.limits
+        expires_at, expires_in_s = expiry(self._identity, ports.clock)
         return replies.Welcome(
             id=self._hello.id,
             connection=state.id,
@@ -76,11 +83,22 @@ class Greeting:
             role=self._identity.role,
             protocol=1,
             heartbeat_s=limits.heartbeat_s,
-            expires_at=None if expires_at is None else seconds_text(expires_at),
+            expires_at=expires_at,
+            expires_in_s=expires_in_s,
             limits={
                 "message_bytes": limits.message_bytes,
                 "rooms": limits.rooms,
                 "outbox_bytes": limits.outbox_bytes,
             },
-            rooms={room: answer.where for room, answer in self.joined.items()},
+            rooms={
+                room: msgspec.structs.replace(answer.where, old=old[room]) if room in old else answer.where
+                for room, answer in self.joined.items()
+            },
         )
+
+
+def expiry(identity: Identity, clock: Clock) -> tuple[str | None, float | None]:
+    """Return when the identity's token ends, and in how many seconds; None: never."""
+    if identity.expires_at is None:
+        return None, None
+    return seconds_text(identity.expires_at), round(max(0.0, identity.expires_at - clock.time()), 3)

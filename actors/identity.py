@@ -72,11 +72,13 @@ class Identity(msgspec.Struct, frozen=True):
     """Patterns of rooms that may be published to."""
     expires_at: float | None = None
     """Unix time in seconds at which all of this ends; None: never (no token, `--dev`)."""
+    subs: tuple[str, ...] = ()
+    """Rooms that it joins by itself, beyond those that everyone does; it may read them."""
 
     @property
     def own_rooms(self) -> tuple[str, ...]:
         """The rooms that this identity's connections join by themselves."""
-        return (f"user:{self.user}", f"role:{self.role}", "broadcast", "system")
+        return (f"user:{self.user}", f"role:{self.role}", "broadcast", "system", *self.subs)
 
     @property
     def trusted(self) -> bool:

@@ -15,7 +15,7 @@ from .subscription import Subscription
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .codec import Wire
+    from .codec import Codec, Wire
     from .commands import Command, Hello
     from .messages import Frame
     from .outbox import Outbox
@@ -42,6 +42,7 @@ class ConnectionState:
         "offered_token",
         "outbox",
         "pending",
+        "protocol",
         "publishing",
         "restarts",
         "subscriptions",
@@ -50,8 +51,19 @@ class ConnectionState:
         "wire",
     )
 
-    def __init__(self, *, id: str, mailbox: Mailbox, wire: Wire, outbox: Outbox, offered_token: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        id: str,
+        mailbox: Mailbox,
+        wire: Wire,
+        outbox: Outbox,
+        offered_token: str | None,
+        protocol: str = "",
+    ) -> None:
         self.id = id
+        self.protocol = protocol
+        """By which door the client came; for operators."""
         self.mailbox = mailbox
         self.wire = wire
         self.outbox = outbox
@@ -84,6 +96,10 @@ class ConnectionState:
         """Those of the pending rooms that an operator has it leave meanwhile."""
         self.restarts = 0
         """How often an actor has followed one that failed."""
+
+    def speak(self, codec: Codec) -> None:
+        """Have everything that is said from now on encoded by another codec; nothing may wait in the outbox."""
+        self.wire.codec = self.outbox.codec = codec
 
     def room_answered(self, room: str, tag: object) -> None:
         """Count a room as one that has answered, if it was asked with this tag: another one may be under way by now."""

@@ -25,18 +25,18 @@ class Outbox:
 
     Args:
         limit: Bytes that may wait, those in the socket's own write buffer counted in.
-        codec: Encodes what is held.
+        codec: Encodes what is held; the connection's.
         meters: Count what is written; None: nobody looks at them.
     """
 
     __slots__ = (
-        "_codec",
         "_entries",
         "_events",
         "_latest",
         "_live",
         "_live_at",
         "_markers",
+        "codec",
         "held",
         "limit",
         "meters",
@@ -50,7 +50,7 @@ class Outbox:
         """Bytes that wait here; of held events about as many as their frames will have."""
         self.held = 0
         """How many entries are not frames yet: what comes after them must be held, too."""
-        self._codec = codec
+        self.codec = codec
         self._entries: list[bytes | Held | HeldBatch] = []
         self._events = 0
         """How many events are among the frames that wait."""
@@ -162,7 +162,7 @@ class Outbox:
                 self._let_go(entry)
                 self.size -= entry.size
                 events, at = entry.events, entry.at
-                entry = entries[place] = entry.frames(self._codec, self.meters)
+                entry = entries[place] = entry.frames(self.codec, self.meters)
                 if events and entry:
                     self._framed(events, at)
                 self.size += len(entry)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from . import commands, replies
 from .history import History, first_within
 from .state import RoomState
@@ -39,6 +41,7 @@ def answer(command: commands.Command, room: RoomFacts) -> replies.Reply:
             room=room.name,
             members=[{"user": user, "connections": count} for user, count in members.items()],
             count=len(members),
+            connections=_connections(room.subscribers) if command.connections else msgspec.UNSET,
         )
     assert isinstance(command, commands.History)
     return _history(command, room)
@@ -52,4 +55,10 @@ def _history(command: commands.History, room: RoomFacts) -> replies.History:
     else:
         events = first_within(_ANSWER_BYTES, reversed(history.before(command.before, command.limit)))[::-1]
         more = bool(events) and events[0].offset > history.first_offset
-    return replies.History(id=command.id, room=room.name, epoch=room.epoch, events=tuple(events), more=more)
+    return replies.History(
+        id=command.id, room=room.name, epoch=room.epoch, offset=room.top, events=tuple(events), more=more
+    )
+
+
+def _connections(subscribers: Iterable[Subscription]) -> list[dict[str, str]]:
+    return [{"connection": each.connection, "user": each.user} for each in subscribers]

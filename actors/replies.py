@@ -5,7 +5,7 @@ Field names and meanings are those of the native protocol; events have a record 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ __all__ = [
     "History",
     "Missing",
     "Notice",
+    "OldEvents",
     "Pong",
     "Presence",
     "Published",
@@ -43,6 +44,17 @@ class Missing(msgspec.Struct, frozen=True):
     to: int
 
 
+class OldEvents(NamedTuple):
+    """The first old events of a room, for protocols in which they are part of the answer (`Codec.tells_old_events`)."""
+
+    events: tuple[Event, ...]
+    """Those that the client wants, oldest first."""
+    skipped: tuple[Skipped, ...]
+    """Offsets up to `position` that will not come."""
+    position: int
+    """How far the client has got with these; where the room's offset is higher, more old events follow."""
+
+
 class Reply(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, kw_only=True, omit_defaults=True):
     """Anything but an event."""
 
@@ -60,6 +72,8 @@ class RoomJoined(msgspec.Struct, frozen=True, kw_only=True):
     """How many old events follow."""
     missing: Missing | msgspec.UnsetType = msgspec.UNSET
     state: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    old: OldEvents | msgspec.UnsetType = msgspec.UNSET
+    """Unset: those that there are follow one by one."""
 
 
 class Welcome(Reply, frozen=True):
@@ -71,6 +85,8 @@ class Welcome(Reply, frozen=True):
     protocol: int
     heartbeat_s: float
     expires_at: str | None
+    expires_in_s: float | None
+    """Until then, for clients whose clock may be wrong."""
     limits: dict[str, int]
     rooms: dict[str, RoomJoined]
 
@@ -85,6 +101,8 @@ class Subscribed(Reply, frozen=True):
     replay: int
     missing: Missing | msgspec.UnsetType = msgspec.UNSET
     state: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    old: OldEvents | msgspec.UnsetType = msgspec.UNSET
+    """As in `RoomJoined`."""
 
 
 class Unsubscribed(Reply, frozen=True):
@@ -117,6 +135,8 @@ class History(Reply, frozen=True):
 
     room: str
     epoch: str
+    offset: int
+    """The room's last one."""
     events: tuple[Event, ...]
     more: bool
 
@@ -127,6 +147,8 @@ class Presence(Reply, frozen=True):
     room: str
     members: list[dict[str, Any]]
     count: int
+    connections: list[dict[str, str]] | msgspec.UnsetType = msgspec.UNSET
+    """Each connection and whose it is, where that was asked for."""
 
 
 class Acknowledged(Reply, frozen=True):
@@ -140,6 +162,7 @@ class Refreshed(Reply, frozen=True):
     """The answer to `refresh`."""
 
     expires_at: str | None
+    expires_in_s: float | None
 
 
 class Pong(Reply, frozen=True):

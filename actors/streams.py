@@ -6,6 +6,7 @@ from .batch import Batch
 from .delivery import deliver, expire
 from .ledger import ConnectionState
 from .messages import Attach, Attached, Detach, Joined
+from .replies import OldEvents
 from .subscription import Subscription
 from .tracing import log_delivery
 
@@ -27,7 +28,6 @@ class Streams:
 
     __slots__ = (
         "_behind",
-        "_codec",
         "_outbox",
         "_repaired",
         "_repairing",
@@ -39,7 +39,6 @@ class Streams:
 
     def __init__(self, state: ConnectionState) -> None:
         self._state = state
-        self._codec = state.wire.codec
         self._outbox = state.outbox
         self._wire = state.wire
         self._subscriptions = state.subscriptions
@@ -51,10 +50,13 @@ class Streams:
         self.replayed = 0
         """Events that the repair brought."""
 
-    def begin(self, joined: Joined) -> None:
-        """Deliver the first old events of a room that was joined."""
-        subscription = joined.subscription
-        self._take_page(subscription, joined.page, joined.more, joined.where.offset)
+    def begin(self, joined: Joined, told: OldEvents | None = None) -> None:
+        """Deliver the first old events of a room that was joined, unless the client was `told` them in the answer."""
+        subscription, page = joined.subscription, joined.page
+        if told is not None and told.position > subscription.cursor:
+            subscription.cursor = subscription.told = told.position
+            page = None
+        self._take_page(subscription, page, joined.more, joined.where.offset)
 
     def deliver(self, batch: Batch) -> None:
         """Deliver live events; where some before them are missing, have the room go on from the cursor instead."""
@@ -70,14 +72,14 @@ class Streams:
 
     def _deliver(self, subscription: Subscription, batch: Batch, *, hold: bool) -> bool:
         after = subscription.cursor
-        delivered = deliver(subscription, batch, self._codec, self._outbox, hold=hold)
+        delivered = deliver(subscription, batch, self._wire.codec, self._outbox, hold=hold)
         if batch.traced and delivered:
             log_delivery(subscription, batch, after, held=hold)
         return delivered
 
     def _exceeds(self, room: int, batch: Batch) -> bool:
         """Return whether a batch is more than the client may be written at once: then it goes a piece at a time."""
-        return room < _LARGE and len(batch.frames(self._codec)) > room
+        return room < _LARGE and len(batch.frames(self._wire.codec)) > room
 
     def _may_hold(self, held: bool) -> bool:
         """Return whether there is room for what a client cannot take yet; where some is `held`, make some."""
@@ -160,7 +162,7 @@ class Streams:
         if more:
             self._behind.add(subscription.room)
         else:
-            expire(subscription, top, self._codec, self._outbox, hold=hold)
+            expire(subscription, top, self._wire.codec, self._outbox, hold=hold)
 
 
 def leave_all(state: ConnectionState) -> None:

@@ -24,6 +24,8 @@ from .trust import Trust, trust_from
 __all__ = ["MAX_TOKEN_CHARS", "Authenticator", "bearer", "issue_token"]
 
 MAX_TOKEN_CHARS = 16_384
+_MOST_SUBS = 128
+"""Rooms that a token may have its connections join by themselves."""
 _LAST_SECOND = 253_402_300_799  # of the year 9999; what is later is in milliseconds by mistake, and no date
 
 _Reply = Callable[[Identity | Refusal], None]
@@ -236,6 +238,7 @@ def _identity_from(claims: Mapping[str, object]) -> Identity:
         role=str(role),
         rooms=_patterns(claims, "rooms"),
         publish=_patterns(claims, "publish"),
+        subs=_subs(claims),
         expires_at=_number(claims, "exp"),
     )
 
@@ -247,6 +250,17 @@ def _patterns(claims: Mapping[str, object], name: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(pattern, str) for pattern in value):
         raise _unauthenticated(f"has a claim {name} that is not a list of strings")
     return tuple(value)
+
+
+def _subs(claims: Mapping[str, object]) -> tuple[str, ...]:
+    """Read the rooms to join: a list of names, or an object by name, as Centrifugo has it."""
+    value = claims.get("subs")
+    if isinstance(value, dict):
+        value = list(value)
+    rooms = _patterns({"subs": value}, "subs")
+    if len(rooms) > _MOST_SUBS or not all(map(is_room_name, rooms)):
+        raise _unauthenticated(f"has a claim subs that is not a list of up to {_MOST_SUBS} rooms")
+    return rooms
 
 
 def _number(claims: Mapping[str, object], name: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection
@@ -16,27 +16,41 @@ from actors.errors import Refusal
 
 from .auth import bearer
 from .origins import OriginPolicy
-from .protocols.native import SUBPROTOCOL
+from .protocols.door import Door
+from .wire import GuardedConnection
 
-__all__ = ["PATH", "Gate", "select_subprotocol"]
+__all__ = ["Gate", "select_subprotocol"]
 
-PATH = "/v1/ws"
+_SUBPROTOCOL = "Sec-WebSocket-Protocol"
 
 
-def select_subprotocol(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Choose `postroom.v1` where it was offered; a client need not offer one."""
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+def select_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Choose the first one that the connection's door knows; a client need not offer any."""
+    assert isinstance(connection, GuardedConnection)
+    door = connection.door
+    return next((each for each in offered if door is not None and each in door.subprotocols), None)
 
 
 class Gate:
-    """Looks at each opening handshake.
+    """Looks at each opening handshake, and finds the door that it is for.
 
     Args:
+        doors: The protocols that are spoken here.
+        compressed: The names of those that may compress.
         origins: Which pages may connect.
         draining: Tells whether the router takes no new connections.
     """
 
-    def __init__(self, origins: OriginPolicy, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        doors: Sequence[Door],
+        compressed: Collection[str],
+        origins: OriginPolicy,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._doors = {door.path: door for door in doors}
+        self._paths = ", ".join(self._doors)
+        self._compressed = compressed
         self._origins = origins
         self._draining = draining
 
@@ -48,11 +62,14 @@ class Gate:
             return _text(http.HTTPStatus.BAD_REQUEST, f"The path is not one: {error}.")
         if url.path == "/healthz":
             return _json(http.HTTPStatus.OK, {"status": "ok"})
-        if url.path != PATH:
-            return _text(http.HTTPStatus.NOT_FOUND, f"There is nothing here. WebSocket clients connect to {PATH}.")
+        door = self._doors.get(url.path)
+        if door is None:
+            text = f"There is nothing here. WebSocket clients connect to {self._paths}."
+            return _text(http.HTTPStatus.NOT_FOUND, text)
         if self._draining():
             return _text(http.HTTPStatus.SERVICE_UNAVAILABLE, "This router is stopping; connect again.", retry_s=1)
-        if {"token", "access_token"} & parse_qs(url.query).keys():
+        query = parse_qs(url.query, keep_blank_values=True)
+        if {"token", "access_token"} & query.keys():
             return _text(
                 http.HTTPStatus.BAD_REQUEST,
                 "A token does not belong in the URL, where it ends up in logs: send it in `hello`, "
@@ -65,7 +82,20 @@ class Gate:
             return _text(http.HTTPStatus.UNAUTHORIZED, error.message)
         except MultipleValuesError as error:
             return _text(http.HTTPStatus.BAD_REQUEST, f"The {error} header may be there once.")
-        return None if refusal is None else _text(http.HTTPStatus.FORBIDDEN, refusal)
+        if refusal is not None:
+            return _text(http.HTTPStatus.FORBIDDEN, refusal)
+        offered = ",".join(request.headers.get_all(_SUBPROTOCOL))
+        turned_away = door.refuse(query, [each.strip() for each in offered.split(",") if each.strip()])
+        if turned_away is not None:
+            status, text, content_type = turned_away
+            return _response(http.HTTPStatus(status), content_type, f"{text}\n", None)
+        if not offered.strip() and _SUBPROTOCOL in request.headers:
+            del request.headers[_SUBPROTOCOL]  # some clients send an empty one, which the library takes for malformed
+        assert isinstance(connection, GuardedConnection)
+        connection.door = door
+        if door.name not in self._compressed:
+            connection.protocol.available_extensions = None
+        return None
 
 
 def _text(status: http.HTTPStatus, text: str, *, retry_s: int | None = None) -> Response:

@@ -33,7 +33,8 @@ from .handshake import Gate, select_subprotocol
 from .heartbeat import Heartbeat
 from .origins import OriginPolicy
 from .protocols.deflate import OFFER, DeflatingCodecs
-from .protocols.native import SUBPROTOCOL, NativeCodec
+from .protocols.door import Door
+from .protocols.native import NativeDoor
 from .registry import Registry
 from .settings import Settings
 from .wire import WRITE_LIMIT, GuardedConnection, Wire
@@ -46,8 +47,7 @@ _BACKLOG = 65_535
 """Connections that the kernel may hold for us; it has a bound of its own below this (`net.core.somaxconn`)."""
 _CLOSE_TIMEOUT_S = 5.0
 _DRAIN_SPREAD_MS = 10_000
-_CODES_COUNTED = frozenset({*CloseCode, *range(1000, 1016)})
-"""Close codes that are counted each by itself: a client may send any of 4,000."""
+_STANDARD_CODES = range(1000, 1016)
 
 
 class Listener:
@@ -77,7 +77,10 @@ class Listener:
         self._supervisor = supervisor
         self._ports = ports
         self._registry = registry
-        self._codecs = DeflatingCodecs(NativeCodec())
+        self._doors: tuple[Door, ...] = (NativeDoor(),)
+        # Close codes that are counted each by itself: a client may send any of 4,000.
+        self._counted = {*_STANDARD_CODES, *(door.part(code, "").code for door in self._doors for code in CloseCode)}
+        self._codecs = {door.name: DeflatingCodecs(door.codec) for door in self._doors}
         self._pressure = pressure
         self._draining = False
         self._server: Server | None = None
@@ -108,10 +111,10 @@ class Listener:
             self._handle,
             host,
             port,
-            process_request=Gate(self._origins, lambda: self._draining),
+            process_request=Gate(self._doors, settings.compression, self._origins, lambda: self._draining),
             select_subprotocol=select_subprotocol,
             compression=None,  # the library's own: one compressor for each connection
-            extensions=[OFFER] if SUBPROTOCOL in settings.compression else None,
+            extensions=[OFFER] if settings.compression else None,
             server_header="Postroom",
             open_timeout=settings.handshake_timeout_s,
             ping_interval=None,
@@ -161,6 +164,8 @@ class Listener:
         assert self._heartbeat is not None
         meters.opened += 1
         self._registry.add(state, address)
+        assert connection.door is not None
+        state.wire.write(connection.door.greet(state.id))
         self._heartbeat.add(connection)
         spec = ChildSpec(
             state.mailbox.name,
@@ -175,7 +180,7 @@ class Listener:
             await connection.gone
             await connection.wait_received()
         finally:
-            meters.closed[_end_of(connection)] += 1
+            meters.closed[self._end_of(connection)] += 1
             self._heartbeat.remove(connection)
             self._registry.remove(state)
             state.mailbox.tell(WireClosed())
@@ -187,14 +192,17 @@ class Listener:
     def _open(self, connection: GuardedConnection) -> ConnectionState:
         id = f"{self._prefix}-{next(self._numbers):x}"
         mailbox = Mailbox(name=f"connection:{id}")
-        codec = self._codecs.of(connection.protocol.extensions)
+        door = connection.door
         assert connection.request is not None
+        assert door is not None
+        codec = self._codecs[door.name].of(connection.protocol.extensions)
         return ConnectionState(
             id=id,
             mailbox=mailbox,
-            wire=Wire(connection, mailbox, codec, self._pressure),
+            wire=Wire(connection, mailbox, door, codec, self._pressure),
             outbox=Outbox(self._settings.outbox_bytes, codec, self._ports.meters),
             offered_token=bearer(connection.request.headers.get("Authorization")),
+            protocol=door.name,
         )
 
     def _start_actor(self, state: ConnectionState, mailbox: Mailbox) -> None:
@@ -218,6 +226,14 @@ class Listener:
                 clean=protocol.close_rcvd is not None,
             )
         )
+
+    def _end_of(self, connection: GuardedConnection) -> tuple[str, str]:
+        """Return with which code a connection was closed, and by whom, in a few words."""
+        protocol, wire = connection.protocol, connection.wire
+        sent = None if protocol.close_rcvd_then_sent else protocol.close_sent
+        code = connection.close_code if sent is None else sent.code
+        by = "router" if sent is not None or (wire is not None and wire.cut) else "client"
+        return str(code) if code in self._counted else "other", by
 
     async def drain(self) -> None:
         """Take no more clients; tell those there are when to come back, each in its own slot, and let them go.
@@ -248,12 +264,3 @@ class Listener:
         self._closings.flush()
         if self._heartbeat is not None:
             self._heartbeat.stop()
-
-
-def _end_of(connection: GuardedConnection) -> tuple[str, str]:
-    """Return with which code a connection was closed, and by whom, in a few words."""
-    protocol, wire = connection.protocol, connection.wire
-    sent = None if protocol.close_rcvd_then_sent else protocol.close_sent
-    code = connection.close_code if sent is None else sent.code
-    by = "router" if sent is not None or (wire is not None and wire.cut) else "client"
-    return str(code) if code in _CODES_COUNTED else "other", by

@@ -14,8 +14,6 @@ from typing import Any
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import Frame as WebSocketFrame
-from websockets.frames import Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.typing import BytesLike
@@ -31,6 +29,7 @@ from actors.throttle import TokenBucket
 from .intake import MeasuredConnection
 from .pace import FIRST_PING, UNLIMITED
 from .pacer import Pacer
+from .protocols.door import Door
 
 __all__ = ["WRITE_LIMIT", "GuardedConnection", "Wire"]
 
@@ -51,7 +50,6 @@ _UNACKNOWLEDGED_MS = 6000
 """How long what was sent may stay unacknowledged before TCP gives a client up (tcp(7), TCP_USER_TIMEOUT)."""
 _ANSWERED = Request("", Headers())
 """Stands for the request of every connection that was upgraded: the library asks whether there was one."""
-_PING = bytes(WebSocketFrame(Opcode.PING, b"").serialize(mask=False))
 _OPERATOR_S = 0.8
 """How long a client that an operator closes may take over the closing handshake."""
 _STALL_LOOKS = 5
@@ -74,11 +72,13 @@ class GuardedConnection(MeasuredConnection):
     """Seconds that a client may take to read what waits for it and a close after it, before it is cut."""
     checks = TokenBucket(per_s=200.0, burst=500.0, now=0.0)
     """How often clients that keep up are asked whether they still do, all of them together: each costs some 30 us."""
-    __slots__ = ("_paused_at", "_stall_timer", "heard", "stalled", "wire")
+    __slots__ = ("_paused_at", "_stall_timer", "door", "heard", "stalled", "wire")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.wire: Wire | None = None
+        self.door: Door | None = None
+        """By which protocol the client came, once its handshake was looked at."""
         self.heard = True
         """Whether anything came in since the last ping."""
         self.stalled = False
@@ -163,10 +163,13 @@ class GuardedConnection(MeasuredConnection):
         self.drain_waiters = []  # type: ignore[assignment]  # it is looked through, appended to and removed from
 
     def ping_now(self) -> None:
-        """Send a ping; what comes in from now on answers it. A client that is behind is left to the stall timer."""
-        if self.protocol.state is OPEN and not self._behind:
-            self.heard = False
-            self.transport.write(_PING)
+        """Send a ping; what comes in from now on answers it. A client that is behind is left to the stall timer.
+
+        It gets the ping nevertheless: in some protocols clients wait for it.
+        """
+        if self.protocol.state is OPEN and self.wire is not None:
+            self.heard = self.heard and self._behind
+            self.transport.write(self.wire.door.ping)
 
     def cut(self) -> None:
         """Drop the socket at once, with what waits in it."""
@@ -239,7 +242,9 @@ class Wire(Line):
     Args:
         connection: The socket.
         mailbox: Is told `Writable` when a socket that was full takes bytes again.
-        codec: How the client speaks.
+        door: By which protocol the client came.
+        codec: How it speaks.
+        pressure: Says how much publishers may have under way.
     """
 
     __slots__ = (
@@ -258,12 +263,16 @@ class Wire(Line):
         "_under_way",
         "close_code",
         "cut",
+        "door",
         "paused",
         "stuck",
     )
 
-    def __init__(self, connection: GuardedConnection, mailbox: Mailbox, codec: Codec, pressure: Pressure) -> None:
+    def __init__(
+        self, connection: GuardedConnection, mailbox: Mailbox, door: Door, codec: Codec, pressure: Pressure
+    ) -> None:
         super().__init__(codec, connection.transport, FIRST_PING)
+        self.door = door
         mailbox.line = self
         self._connection = connection
         self._protocol = connection.protocol
@@ -363,8 +372,11 @@ class Wire(Line):
         """Start the closing handshake; cut the socket when it does not end in time."""
         self.open = False
         if self._closing is None:
-            self.close_code = code
-            self._closing = self._connection.loop.create_task(self._close(code, reason))
+            parting = self.door.part(code, reason)
+            if parting.last_words:
+                self.write(parting.last_words)
+            self.close_code = parting.code
+            self._closing = self._connection.loop.create_task(self._close(parting.code, parting.reason))
         if code == CloseCode.OPERATOR:  # whoever it is that is sent away may not stay for as long as it reads nothing
             self._connection.loop.call_later(_OPERATOR_S, self._connection.cut)
 

@@ -263,13 +263,14 @@ def test_every_message_of_the_protocol_is_in_the_reference_with_its_fields() -> 
     table = rows(REFERENCE / "protocol.md")
     records = [getattr(module, each) for module in (commands, replies) for each in module.__all__]
     bases = (commands.Command, replies.Reply)
-    messages = [each for each in records if isinstance(each, type) and issubclass(each, bases) and each not in bases]
+    others = (*bases, commands.Bye, commands.Speak)  # the last two are for other protocols, as `old` is
+    messages = [each for each in records if isinstance(each, type) and issubclass(each, bases) and each not in others]
     for message in messages:
         kind = message.__struct_config__.tag
         side = "client" if issubclass(message, commands.Command) else "router"
         row = table.get(f"{kind}` ({side})") or table.get(str(kind))
         assert row is not None, f"no row for {kind}"
-        missing = {field for field in message.__struct_encode_fields__ if f"`{field}" not in row[1]} - {"id"}
+        missing = {field for field in message.__struct_encode_fields__ if f"`{field}" not in row[1]} - {"id", "old"}
         assert not missing, f"{kind} lacks {missing}"
 
 

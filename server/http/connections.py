@@ -59,6 +59,8 @@ class ConnectionLine(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None
     """Null: it has not said who it is."""
     role: str | None
+    protocol: str
+    """By which it is connected: `postroom.v1`, ..."""
     client: str
     """What its program calls itself."""
     address: str
@@ -213,6 +215,7 @@ class Connections:
             "id": state.id,
             "user": _user(state),
             "role": state.identity.role if state.identity is not None else None,
+            "protocol": state.protocol,
             "client": state.client,
             "address": arrival.address,
             "connected_at": seconds_text(arrival.connected_at),

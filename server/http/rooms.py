@@ -118,6 +118,8 @@ class RoomHistory(msgspec.Struct, frozen=True):
 
     room: str
     epoch: str
+    offset: int
+    """The room's last one."""
     events: list[PastEvent]
     more: bool
     """Whether there are others on the side to which one pages: later ones with `after`, else earlier ones."""
@@ -244,7 +246,7 @@ class Rooms:
         command = commands.History(room=room, after=query.after, before=query.before, limit=query.limit)
         reply = await ask_room(mailbox, command, ANONYMOUS)
         assert isinstance(reply, replies.History)
-        return RoomHistory(room, reply.epoch, list(map(_past, reply.events)), reply.more)
+        return RoomHistory(room, reply.epoch, reply.offset, list(map(_past, reply.events)), reply.more)
 
     async def _presence(self, asked: Asked[None]) -> RoomPresence:
         room, mailbox = self._known(asked)

@@ -42,6 +42,8 @@ class DeflatingCodec:
     """
 
     def __init__(self, codec: Codec, window_bits: int) -> None:
+        self.tells_old_events = codec.tells_old_events
+        self.first_words = codec.first_words
         self._codec = codec
         self._extensions = [PerMessageDeflate(True, True, window_bits, window_bits, _SETTINGS)]
         # Who wants some kinds only, or lags, gets event after event instead of a batch: these are shared, too.

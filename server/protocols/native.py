@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from websockets.frames import Frame, Opcode
 
 from actors import commands, replies
-from actors.codec import BadMessage
+from actors.codec import BadMessage, Codec
 from actors.errors import ErrorCode
 from actors.events import Event
 from actors.times import time_text
 
-__all__ = ["SUBPROTOCOL", "NativeCodec"]
+from .door import Parting, TurnedAway
+from .frames import text_frame
+
+__all__ = ["SUBPROTOCOL", "NativeCodec", "NativeDoor"]
 
 SUBPROTOCOL: Final = "postroom.v1"
 
@@ -52,12 +54,16 @@ class _History(msgspec.Struct, tag_field="type", tag="history", omit_defaults=Tr
     id: replies.CommandId = None
     room: str
     epoch: str
+    offset: int
     events: list[_Event]
     more: bool
 
 
 class NativeCodec:
     """`actors.codec.Codec` for the native protocol."""
+
+    tells_old_events = False
+    first_words = 'say hello first: {"type": "hello", "token": ..}'
 
     def __init__(self) -> None:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_union(_COMMANDS))
@@ -78,22 +84,35 @@ class NativeCodec:
 
     def encode(self, reply: replies.Reply) -> bytes:
         """Write a reply as a frame."""
-        return self._frame(_history(reply) if isinstance(reply, replies.History) else reply)
+        return text_frame(self._encoder.encode(_history(reply) if isinstance(reply, replies.History) else reply))
 
     def encode_event(self, room: str, event: Event) -> bytes:
         """Write an event as a frame."""
-        return self._frame(_event(room, event))
-
-    def _frame(self, message: msgspec.Struct) -> bytes:
-        payload = self._encoder.encode(message)
-        return _header(len(payload)) + payload
+        return text_frame(self._encoder.encode(_event(room, event)))
 
 
-@lru_cache(maxsize=4096)
-def _header(length: int) -> bytes:
-    """Return what stands before a text of this many bytes: asked for once a length, it is the library's work."""
-    frame = bytes(Frame(Opcode.TEXT, bytes(length)).serialize(mask=False))
-    return frame[: len(frame) - length]
+class NativeDoor:
+    """`door.Door` of the native protocol, whose words the actors' are."""
+
+    name = SUBPROTOCOL
+    path = "/v1/ws"
+    subprotocols: Collection[str] = frozenset({SUBPROTOCOL})
+    ping = bytes(Frame(Opcode.PING, b"").serialize(mask=False))
+
+    def __init__(self) -> None:
+        self.codec: Codec = NativeCodec()
+
+    def refuse(self, query: Mapping[str, Sequence[str]], offered: Sequence[str]) -> TurnedAway | None:
+        """Let everyone in."""
+        return None
+
+    def greet(self, connection: str) -> bytes:
+        """Say nothing: the client begins."""
+        return b""
+
+    def part(self, code: int, reason: str) -> Parting:
+        """Close with the code as it is."""
+        return Parting(code, reason)
 
 
 def _union(types: tuple[type, ...]) -> Any:
@@ -122,7 +141,9 @@ def _event(room: str, event: Event) -> _Event:
 
 def _history(reply: replies.History) -> _History:
     events = [_event(reply.room, event) for event in reply.events]
-    return _History(id=reply.id, room=reply.room, epoch=reply.epoch, events=events, more=reply.more)
+    return _History(
+        id=reply.id, room=reply.room, epoch=reply.epoch, offset=reply.offset, events=events, more=reply.more
+    )
 
 
 def _not_json(error: Exception) -> BadMessage:

@@ -40,6 +40,7 @@ async def test_hello_is_answered_with_who_the_client_is_its_limits_and_its_own_r
     assert welcome.pop("id") == 1
     assert re.match(r"\S+\Z", welcome.pop("connection"))
     assert 3590 < seconds(welcome.pop("expires_at")) - before < 3610
+    assert 3590 < welcome.pop("expires_in_s") < 3610
     assert welcome == {
         "type": "welcome",
         "user": "ann",
@@ -307,7 +308,7 @@ async def test_refresh_moves_the_expiry_and_the_rights(guarded_router: Router, t
         await client.subscribe("doc:1")
         await client.subscribe("log:1")
         answer = await client.ask("refresh", token=token("ann", rooms=("doc:*",), ttl_s=7200))
-        assert answer.keys() == {"type", "id", "expires_at"}
+        assert answer.keys() == {"type", "id", "expires_at", "expires_in_s"}
         assert answer["type"] == "refreshed"
         assert seconds(answer["expires_at"]) > seconds(client.welcome["expires_at"]) + 3000
         revoked = await client.next()

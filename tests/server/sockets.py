@@ -15,7 +15,7 @@ from websockets.asyncio.server import serve
 
 from actors import replies
 from actors.pressure import Pressure
-from server.protocols.native import NativeCodec
+from server.protocols.native import NativeCodec, NativeDoor
 from server.wire import WRITE_LIMIT, GuardedConnection, Wire
 from tests.actors.house import Ear
 
@@ -68,7 +68,7 @@ async def serving(**attributes: Any) -> AsyncIterator[Server]:
 
     async def handle(connection: Any) -> None:
         ear = Ear()
-        sides.put_nowait(Side(connection, Wire(connection, ear, CODEC, Pressure()), ear))  # type: ignore[arg-type]  # it is only told
+        sides.put_nowait(Side(connection, Wire(connection, ear, NativeDoor(), CODEC, Pressure()), ear))  # type: ignore[arg-type]  # it is only told
         await connection.wait_closed()
 
     async with serve(

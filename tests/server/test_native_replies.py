@@ -57,6 +57,7 @@ REPLIES: list[tuple[replies.Reply, dict[str, Any]]] = [
             protocol=1,
             heartbeat_s=25.0,
             expires_at=None,
+            expires_in_s=None,
             limits={"message_bytes": 1, "rooms": 2, "outbox_bytes": 3},
             rooms={ROOM: JOINED},
         ),
@@ -69,6 +70,7 @@ REPLIES: list[tuple[replies.Reply, dict[str, Any]]] = [
             "protocol": 1,
             "heartbeat_s": 25.0,
             "expires_at": None,
+            "expires_in_s": None,
             "limits": {"message_bytes": 1, "rooms": 2, "outbox_bytes": 3},
             "rooms": {
                 ROOM: {
@@ -96,8 +98,8 @@ REPLIES: list[tuple[replies.Reply, dict[str, Any]]] = [
         {"type": "state", "id": 1, "room": ROOM, "epoch": "e", "offset": 0, "state": {"status": "started"}},
     ),
     (
-        replies.History(id=1, room=ROOM, epoch="e", events=(EVENT,), more=False),
-        {"type": "history", "id": 1, "room": ROOM, "epoch": "e", "events": [EVENT_JSON], "more": False},
+        replies.History(id=1, room=ROOM, epoch="e", offset=2, events=(EVENT,), more=False),
+        {"type": "history", "id": 1, "room": ROOM, "epoch": "e", "offset": 2, "events": [EVENT_JSON], "more": False},
     ),
     (
         replies.Presence(id=1, room=ROOM, members=[{"user": "ann", "connections": 2}], count=1),
@@ -107,7 +109,10 @@ REPLIES: list[tuple[replies.Reply, dict[str, Any]]] = [
         replies.Acknowledged(id=1, room=ROOM, event_id="x"),
         {"type": "acknowledged", "id": 1, "room": ROOM, "event_id": "x"},
     ),
-    (replies.Refreshed(id=1, expires_at=None), {"type": "refreshed", "id": 1, "expires_at": None}),
+    (
+        replies.Refreshed(id=1, expires_at="t", expires_in_s=1.5),
+        {"type": "refreshed", "id": 1, "expires_at": "t", "expires_in_s": 1.5},
+    ),
     (replies.Pong(id=1, time="t"), {"type": "pong", "id": 1, "time": "t"}),
     (
         replies.Skipped(room=ROOM, from_=3, to=5, reason="filtered"),

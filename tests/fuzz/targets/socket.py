@@ -17,6 +17,7 @@ from websockets.server import ServerProtocol
 
 from actors.messages import Frame
 from actors.pressure import Pressure
+from server.protocols.native import NativeDoor
 from server.wire import GuardedConnection, Wire
 from tests.actors.house import Ear
 from tests.fuzz.rfc6455 import Heard, agree, read
@@ -102,7 +103,7 @@ async def _receive(pieces: Iterator[bytes], deflate: bool) -> Heard:
     connection.connection_made(transport)
     connection.forget_request()  # the handshake is over
     ear = Ear()
-    wire = Wire(connection, ear, CODEC, Pressure())  # type: ignore[arg-type]  # it is only told
+    wire = Wire(connection, ear, NativeDoor(), CODEC, Pressure())  # type: ignore[arg-type]  # it is only told
     answered = 0
     for piece in pieces:
         connection.data_received(piece)
