@@ -13,7 +13,6 @@ import msgspec
 from actors import commands, replies
 from actors.directory import RoomDirectory
 from actors.errors import ErrorCode, Refusal
-from actors.events import Event
 from actors.future import LoopFuture
 from actors.identity import ANONYMOUS, SUPERVISOR_ROOM
 from actors.ledger import Ledger
@@ -23,13 +22,13 @@ from actors.messages import Forget, Forgotten, Refused
 from actors.times import time_text
 from server.asking import answered, ask_room
 from server.orders import Orders
+from server.protocols.envelope import Envelope, envelope
 
 from .calls import Asked, Call, Limit
 
 __all__ = [
     "HistoryQuery",
     "Member",
-    "PastEvent",
     "RoomForgotten",
     "RoomHistory",
     "RoomLine",
@@ -99,20 +98,6 @@ class HistoryQuery(msgspec.Struct, frozen=True):
             raise ValueError("after and before exclude each other: use one of them")
 
 
-class PastEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """An event as subscribers got it."""
-
-    offset: int
-    prev: int
-    id: str
-    kind: str
-    time: str
-    data: msgspec.Raw
-    key: str | None = None
-    delivery: str | None = None
-    ack: str | None = None
-
-
 class RoomHistory(msgspec.Struct, frozen=True):
     """Events, the earliest first."""
 
@@ -120,7 +105,7 @@ class RoomHistory(msgspec.Struct, frozen=True):
     epoch: str
     offset: int
     """The room's last one."""
-    events: list[PastEvent]
+    events: list[Envelope]
     more: bool
     """Whether there are others on the side to which one pages: later ones with `after`, else earlier ones."""
 
@@ -246,7 +231,8 @@ class Rooms:
         command = commands.History(room=room, after=query.after, before=query.before, limit=query.limit)
         reply = await ask_room(mailbox, command, ANONYMOUS)
         assert isinstance(reply, replies.History)
-        return RoomHistory(room, reply.epoch, reply.offset, list(map(_past, reply.events)), reply.more)
+        events = [envelope(room, event, Envelope) for event in reply.events]
+        return RoomHistory(room, reply.epoch, reply.offset, events, reply.more)
 
     async def _presence(self, asked: Asked[None]) -> RoomPresence:
         room, mailbox = self._known(asked)
@@ -276,18 +262,3 @@ class Rooms:
                 ErrorCode.NOT_FOUND, f"{room[:200]!r} has never been used; GET /v1/rooms lists those that were"
             )
         return room, self._directory.room(room)
-
-
-def _past(event: Event) -> PastEvent:
-    draft = event.draft
-    return PastEvent(
-        offset=event.offset,
-        prev=event.prev,
-        id=draft.id,
-        kind=draft.kind,
-        time=time_text(draft.time_ms),
-        data=draft.data,
-        key=draft.key,
-        delivery=draft.delivery,
-        ack="required" if draft.ack else None,
-    )

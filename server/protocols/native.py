@@ -12,9 +12,9 @@ from actors import commands, replies
 from actors.codec import BadMessage, Codec
 from actors.errors import ErrorCode
 from actors.events import Event
-from actors.times import time_text
 
 from .door import Parting, TurnedAway
+from .envelope import Envelope, envelope
 from .frames import text_frame
 
 __all__ = ["SUBPROTOCOL", "NativeCodec", "NativeDoor"]
@@ -36,18 +36,8 @@ _COMMANDS: tuple[type[commands.Command], ...] = (
 _TYPES = frozenset(command.__struct_config__.tag for command in _COMMANDS)
 
 
-class _Event(msgspec.Struct, tag_field="type", tag="event", omit_defaults=True):
-    room: str
-    offset: int
-    prev: int
-    id: str
-    kind: str
-    time: str
-    data: msgspec.Raw
-    key: str | None = None
-    delivery: str = "keep"
-    ack: str | None = None
-    traceparent: str | None = None
+class _Event(Envelope, tag_field="type", tag="event"):
+    """As a message of its own, and among those of a history."""
 
 
 class _History(msgspec.Struct, tag_field="type", tag="history", omit_defaults=True, kw_only=True):
@@ -88,7 +78,7 @@ class NativeCodec:
 
     def encode_event(self, room: str, event: Event) -> bytes:
         """Write an event as a frame."""
-        return text_frame(self._encoder.encode(_event(room, event)))
+        return text_frame(self._encoder.encode(envelope(room, event, _Event)))
 
 
 class NativeDoor:
@@ -122,25 +112,8 @@ def _union(types: tuple[type, ...]) -> Any:
     return union
 
 
-def _event(room: str, event: Event) -> _Event:
-    draft = event.draft
-    return _Event(
-        room=room,
-        offset=event.offset,
-        prev=event.prev,
-        id=draft.id,
-        kind=draft.kind,
-        time=time_text(draft.time_ms),
-        data=draft.data,
-        key=draft.key,
-        delivery=draft.delivery,
-        ack="required" if draft.ack else None,
-        traceparent=draft.traceparent,
-    )
-
-
 def _history(reply: replies.History) -> _History:
-    events = [_event(reply.room, event) for event in reply.events]
+    events = [envelope(reply.room, event, _Event) for event in reply.events]
     return _History(
         id=reply.id, room=reply.room, epoch=reply.epoch, offset=reply.offset, events=events, more=reply.more
     )

@@ -220,7 +220,8 @@ async def test_history_pages_through_the_room_in_both_directions(router: Router)
 
         async def page(**fields: int) -> tuple[list[int], bool]:
             answer = await client.ask("history", room="doc:1", **fields)
-            assert answer.keys() == {"type", "id", "room", "epoch", "events", "more"}, answer
+            assert answer.keys() == {"type", "id", "room", "epoch", "offset", "events", "more"}, answer
+            assert answer["offset"] == 7
             assert (answer["room"], answer["epoch"]) == ("doc:1", epoch)
             return [event["offset"] for event in answer["events"]], answer["more"]
 
