@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from .errors import ErrorCode
 from .identity import is_room_name
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Speak",
     "State",
     "Subscribe",
+    "Unfit",
     "Unsubscribe",
 ]
 
@@ -97,6 +99,8 @@ class Subscribe(_RoomCommand, frozen=True):
     history: int | None = None
     kinds: list[str] | None = None
     state: bool = True
+    presence: bool = False
+    """Whether to be told who comes into the room and who leaves it."""
 
     def __post_init__(self) -> None:
         _RoomCommand.__post_init__(self)
@@ -174,3 +178,13 @@ class Speak(Command, frozen=True):
 
     codec: Any
     """An `actors.codec.Codec`. Made by codecs only; no client's message becomes this."""
+
+
+class Unfit(Command, frozen=True, kw_only=True):
+    """One of several commands in a frame that cannot be obeyed: this error is its answer, the others are obeyed.
+
+    Made by codecs only; no client's message becomes this.
+    """
+
+    code: ErrorCode = ErrorCode.BAD_MESSAGE
+    message: str

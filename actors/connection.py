@@ -222,6 +222,8 @@ class Connection(LoopActor):
                 self._authenticate(command, command.token)
             elif isinstance(command, commands.Ping):
                 self._send(replies.Pong(id=command.id, time=seconds_text(self._ports.clock.time())))
+            elif isinstance(command, commands.Unfit):
+                raise Refusal(command.code, command.message)
             else:
                 self._desk.take(command, identity)
         except Refusal as refusal:

@@ -17,6 +17,8 @@ __all__ = [
     "CommandId",
     "Error",
     "History",
+    "MemberJoined",
+    "MemberLeft",
     "Missing",
     "Notice",
     "OldEvents",
@@ -195,6 +197,22 @@ class Revoked(Reply, frozen=True):
 
     room: str
     reason: str
+
+
+class MemberJoined(Reply, frozen=True, tag="joined"):
+    """A connection has come into a room; for those who asked for it when they subscribed."""
+
+    room: str
+    user: str
+    connection: str
+
+
+class MemberLeft(Reply, frozen=True, tag="left"):
+    """A connection has left a room."""
+
+    room: str
+    user: str
+    connection: str
 
 
 class Error(Reply, frozen=True):

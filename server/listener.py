@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import structlog
@@ -32,6 +33,7 @@ from .descriptors import Shares
 from .handshake import Gate, select_subprotocol
 from .heartbeat import Heartbeat
 from .origins import OriginPolicy
+from .protocols.centrifuge import CentrifugeDoor
 from .protocols.deflate import OFFER, DeflatingCodecs
 from .protocols.door import Door
 from .protocols.native import NativeDoor
@@ -48,6 +50,10 @@ _BACKLOG = 65_535
 _CLOSE_TIMEOUT_S = 5.0
 _DRAIN_SPREAD_MS = 10_000
 _STANDARD_CODES = range(1000, 1016)
+_DOORS: Mapping[str, Callable[[], Door]] = {
+    "centrifuge": CentrifugeDoor,
+}
+"""Those that the setting `doors` opens."""
 
 
 class Listener:
@@ -77,7 +83,7 @@ class Listener:
         self._supervisor = supervisor
         self._ports = ports
         self._registry = registry
-        self._doors: tuple[Door, ...] = (NativeDoor(),)
+        self._doors: tuple[Door, ...] = (NativeDoor(), *(_DOORS[name]() for name in settings.doors if name in _DOORS))
         # Close codes that are counted each by itself: a client may send any of 4,000.
         self._counted = {*_STANDARD_CODES, *(door.part(code, "").code for door in self._doors for code in CloseCode)}
         self._codecs = {door.name: DeflatingCodecs(door.codec) for door in self._doors}

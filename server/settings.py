@@ -25,6 +25,7 @@ __all__ = [
     "MEMORY",
     "Count",
     "CountOrZero",
+    "Door",
     "Port",
     "Protocol",
     "Seconds",
@@ -44,7 +45,8 @@ Count = Annotated[int, Meta(ge=1)]
 CountOrZero = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 SecondsOrZero = Annotated[float, Meta(ge=0)]
-Protocol = Literal["postroom.v1"]
+Protocol = Literal["postroom.v1", "centrifuge"]
+Door = Literal["centrifuge", "socketio"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,8 +108,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a client may read nothing at all while something waits for it, before it is cut."""
     max_rooms: Count = 128
     """Rooms that one connection may subscribe to."""
+    doors: tuple[Door, ...] = ("centrifuge", "socketio")
+    """Protocols that are spoken beside the native one: `centrifuge`, `socketio`. Empty: none."""
     compression: tuple[Protocol, ...] = ()
-    """Protocols whose events are sent compressed to clients that can read it: `postroom.v1`. Empty: none."""
+    """Protocols whose events are sent compressed to clients that can read it: `postroom.v1`, `centrifuge`. Empty:
+    none."""
 
     max_connections: Count = 20_000
     """Connections of this process."""

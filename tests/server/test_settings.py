@@ -93,7 +93,7 @@ def test_paths_in_the_file_start_from_its_folder(tmp_path: Path) -> None:
         ("drain_s", "30", "a number from 0 to less than 30"),
         ("dev", "perhaps", "true or false"),
         ("log_level", "loud", "one of debug, error, info, warning"),
-        ("compression", "gzip", "a list with nothing else in it than postroom.v1"),
+        ("compression", "gzip", "a list with nothing else in it than centrifuge, postroom.v1"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_source_and_what_is_wanted(name: str, value: str, wanted: str) -> None:
