@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from .attendance import Attendance
 from .batch import Batch
 from .errors import CloseCode
 from .fan_out import FanOut
@@ -55,6 +56,7 @@ class Audience:
         self._live: dict[str, Subscription] = {}
         """Who gets events as they come; the others are on their way through the history."""
         self._fan_out = FanOut(tracing, meters)
+        self._attendance = Attendance(room, page.values())
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -80,8 +82,11 @@ class Audience:
             by_owner=by_owner,
             epoch=self._epoch,
             conflate_to=conflate_to,
+            presence=message.presence,
         )
+        again = message.connection in self._subscribers
         self._subscribers[message.connection] = subscription
+        self._attendance.enter(subscription, again=again)
         page, more = self._history.page(cursor, subscription.conflate_to)
         self._set_live(subscription, not more)
         where = RoomJoined(
@@ -121,10 +126,16 @@ class Audience:
         """Hand out as much of what was begun as may be done in one go; return whether there is more."""
         return self._fan_out.go_on(self._live.values())
 
+    def tell_attendance(self) -> bool:
+        """Tell some of those who asked who came and went; return whether there is more to tell."""
+        return self._attendance.go_on()
+
     def leave(self, connection: str) -> None:
         """Let a connection go."""
-        self._subscribers.pop(connection, None)
+        subscription = self._subscribers.pop(connection, None)
         self._live.pop(connection, None)
+        if subscription is not None:
+            self._attendance.leave(subscription)
 
     def revoke(self, unwanted: Callable[[Subscription], bool], reason: str) -> None:
         """Send away those for whom `unwanted` holds."""

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from . import commands, replies
+from .attendance import Comings
 from .batch import Batch
 from .codec import BadMessage, Codec
 from .deadlines import Deadlines
@@ -237,9 +238,14 @@ class Connection(LoopActor):
             self._close(CloseCode.BAD_MESSAGES, "too many bad messages")
 
     def _unsubscribe(self, command: commands.Unsubscribe) -> None:
-        if command.room not in self._state.subscriptions:
-            raise Refusal(ErrorCode.NOT_SUBSCRIBED, f"this connection is not in {command.room}")
-        self._leave(command.room)
+        room, state = command.room, self._state
+        if room in state.subscriptions:
+            self._leave(room)
+        elif room in state.pending:
+            state.pending.pop(room)[0].tell(Detach(state.id))  # it lets the connection in first, and then go
+            state.leaving.discard(room)
+        else:
+            raise Refusal(ErrorCode.NOT_SUBSCRIBED, f"this connection is not in {room}")
         if command.id is not None:
             self._send(replies.Unsubscribed(id=command.id, room=command.room))
 
@@ -425,6 +431,10 @@ class Connection(LoopActor):
         room, state = subscription.room, self._state
         if isinstance(tag, HelloRoom) and tag.greeting is not self._greeting:
             return  # asked by an actor that failed; this one has asked again
+        if not isinstance(tag, HelloRoom) and not state.asked(room, tag):
+            if tag.id is not None:
+                self._send_error(tag.id, Refusal(ErrorCode.NOT_SUBSCRIBED, f"you have unsubscribed from {room} since"))
+            return
         state.room_answered(room, tag)
         if isinstance(tag, HelloRoom):
             state.subscriptions[room] = subscription
@@ -516,6 +526,12 @@ class Connection(LoopActor):
             self._greeting.behind.add(batch.room)
         else:
             self._streams.deliver(batch)
+
+    @handles(Comings)
+    def _tell_comings(self, message: Comings) -> None:
+        subscription = self._state.subscriptions.get(message.room)
+        if subscription is not None and subscription.presence:
+            self._put(message.frames(self._codec, self._state.id))
 
     @handles(LineFailed)
     def _fail(self, message: LineFailed) -> None:

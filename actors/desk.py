@@ -107,7 +107,15 @@ class Desk:
         self._join(
             room,
             Subscribe(
-                state.id, state.mailbox, identity, command.after, command.history, kinds, command.state, tag=command
+                state.id,
+                state.mailbox,
+                identity,
+                command.after,
+                command.history,
+                kinds,
+                command.state,
+                tag=command,
+                presence=command.presence,
             ),
         )
 

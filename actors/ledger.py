@@ -101,10 +101,14 @@ class ConnectionState:
         """Have everything that is said from now on encoded by another codec; nothing may wait in the outbox."""
         self.wire.codec = self.outbox.codec = codec
 
+    def asked(self, room: str, tag: object) -> bool:
+        """Tell whether a room was asked with this tag, and its answer counts."""
+        asked = self.pending.get(room)
+        return asked is not None and asked[1] is tag
+
     def room_answered(self, room: str, tag: object) -> None:
         """Count a room as one that has answered, if it was asked with this tag: another one may be under way by now."""
-        asked = self.pending.get(room)
-        if asked is not None and asked[1] is tag:
+        if self.asked(room, tag):
             del self.pending[room]
 
     def unsettled(self, command: Command) -> bool:

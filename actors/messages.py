@@ -149,6 +149,8 @@ class Subscribe(NamedTuple):
     kinds: frozenset[str] | None
     state: bool
     tag: Any
+    presence: bool = False
+    """Whether it is to be told who comes and goes (`attendance.Comings`)."""
 
 
 class Joined(NamedTuple):

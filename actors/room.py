@@ -189,6 +189,8 @@ class Room(LoopActor):
     def on_failure(self, *_exc_info: object) -> None:
         """Put retries that wait for a commit back into the mailbox: the successor knows the event from the log."""
         self._alarm.cancel()
+        while self._audience.tell_attendance():  # the successor finds who is there, not who has just come
+            pass
         if self._clearing is not None:
             self._clearing.give_back(self.mailbox)
             self._clearing.break_off(self.mailbox)
@@ -349,7 +351,7 @@ class Room(LoopActor):
             self._fan_out()
             self._quiet_since = self._ports.clock.monotonic()
             self._keep_within_bounds(slack=_TRIM_SLACK)
-        if self._audience.go_on():
+        if self._audience.go_on() or self._audience.tell_attendance():
             return True
         if self._clearing is not None and self._clearing.over:
             clearing, self._clearing = self._clearing, None

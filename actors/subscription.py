@@ -39,6 +39,7 @@ class Subscription(_Position):
         "left",
         "mailbox",
         "own",
+        "presence",
         "reattaching",
         "room",
         "room_mailbox",
@@ -58,6 +59,7 @@ class Subscription(_Position):
         by_owner: bool,
         epoch: str,
         conflate_to: int,
+        presence: bool = False,
     ) -> None:
         self.room = room
         self.room_mailbox = room_mailbox
@@ -72,6 +74,8 @@ class Subscription(_Position):
         """The room's epoch: what the offsets here mean."""
         self.conflate_to = conflate_to
         """Up to this offset the client catches up: old values give way to newer ones among these."""
+        self.presence = presence
+        """Whether it is told who comes into the room and who leaves it."""
         self.line = mailbox.line
         self.direct = self.line is not None and kinds is None
         self.cursor = self.told = cursor
