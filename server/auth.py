@@ -193,6 +193,7 @@ def issue_token(
     publish: Sequence[str],
     ttl_s: float,
     *,
+    subs: Sequence[str] = (),
     audience: str | None = None,
     issuer: str | None = None,
 ) -> str:
@@ -205,12 +206,13 @@ def issue_token(
         rooms: Patterns of rooms that may be subscribed to.
         publish: Patterns of rooms that may be published to.
         ttl_s: How long it counts, in seconds.
+        subs: Rooms that its connections join by themselves, and may read.
         audience: `aud`, where the router asks for one.
         issuer: `iss`, likewise.
     """
     now = int(time.time())
     claims: dict[str, object] = {"sub": user, "role": role, "iat": now, "exp": now + math.ceil(ttl_s)}
-    optional = {"rooms": list(rooms), "publish": list(publish), "aud": audience, "iss": issuer}
+    optional = {"rooms": list(rooms), "publish": list(publish), "subs": list(subs), "aud": audience, "iss": issuer}
     claims.update({name: value for name, value in optional.items() if value})
     return jwt.encode(claims, secret, algorithm="HS256")
 

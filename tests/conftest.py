@@ -82,9 +82,10 @@ def token() -> Callable[..., str]:
         *,
         rooms: tuple[str, ...] = (),
         publish: tuple[str, ...] = (),
+        subs: tuple[str, ...] = (),
         ttl_s: float = 3600,
     ) -> str:
-        return issue_token(SECRET, user, role, rooms, publish, ttl_s)
+        return issue_token(SECRET, user, role, rooms, publish, ttl_s, subs=subs)
 
     return make
 

@@ -30,6 +30,10 @@ def token(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="May publish to these rooms; * is any text. Repeatable."),
     ] = None,
+    sub: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROOM", help="Joins this room by itself, and may read it. Repeatable."),
+    ] = None,
     ttl: Annotated[str, typer.Option(help="How long it counts: 30s, 15m, 1h or 7d.")] = "1h",
     config: Config = None,
 ) -> None:
@@ -61,6 +65,10 @@ def token(
                     f"{pattern!r} matches no room: names are broadcast, system and word:id, for example 'session:*'"
                 )
                 raise typer.BadParameter(message, param_hint=option)
+    for name in sub or ():
+        if not is_room_name(name):
+            message = f"{name!r} is no room: names are broadcast, system and word:id, for example 'team:blue'"
+            raise typer.BadParameter(message, param_hint="--sub")
     ttl_s = _seconds(ttl)
     settings, _ = resolve({}, os.environ, config)
     if settings.secret is None:
@@ -78,6 +86,7 @@ def token(
             room or [],
             publish or [],
             ttl_s,
+            subs=sub or [],
             audience=settings.audience,
             issuer=settings.issuer,
         )

@@ -103,6 +103,12 @@ def test_a_token_says_who_speaks_and_what_they_may_do() -> None:
     assert accepted(HMAC, token) == Identity("ada", "service", ("session:*",), ("job:1",), float(NOW + 60))
 
 
+@pytest.mark.parametrize("subs", [["team:1", "doc:2"], {"team:1": {}, "doc:2": {"data": 1}}])
+def test_a_token_may_name_the_rooms_to_join(subs: object) -> None:
+    """As a list, or by room."""
+    assert accepted(HMAC, signed(subs=subs)).subs == ("team:1", "doc:2")
+
+
 def test_the_role_is_user_unless_the_token_says_otherwise() -> None:
     """The role with the fewest rights."""
     assert accepted(HMAC, signed()) == Identity("ada", expires_at=float(NOW + 60))
@@ -127,6 +133,11 @@ def test_the_role_is_user_unless_the_token_says_otherwise() -> None:
         ({"sub": "a b"}, "subject (sub)"),
         ({"sub": "a\n"}, "subject (sub)"),
         ({"sub": "x" * 201}, "subject (sub)"),
+        ({"subs": "team:1"}, "claim subs that is not a list"),
+        ({"subs": ["team:*"]}, "claim subs that is not a list of up to 128 rooms"),
+        ({"subs": {"team": {}}}, "claim subs that is not a list of up to 128 rooms"),
+        ({"subs": [7]}, "claim subs that is not a list"),
+        ({"subs": [f"team:{number}" for number in range(129)]}, "claim subs that is not a list of up to 128 rooms"),
         ({"role": "root"}, "not one of user, admin, service"),
         ({"role": ["admin"]}, "not one of user, admin, service"),
         ({"rooms": "*"}, "rooms that is not a list of strings"),
@@ -739,13 +750,22 @@ async def test_an_issued_token_counts_until_its_time_is_over() -> None:
     """`postroom token` and the router agree, on every claim that can be asked for."""
     config = Settings(secret=SECRET, audience="postroom", issuer="https://id")
     token = issue_token(
-        SECRET, "ada", "service", ["session:*"], ["job:1"], 60, audience="postroom", issuer="https://id"
+        SECRET,
+        "ada",
+        "service",
+        ["session:*"],
+        ["job:1"],
+        60,
+        subs=["team:blue"],
+        audience="postroom",
+        issuer="https://id",
     )
     identity = await Authenticator(config).identify(token)
     assert identity.expires_at is not None
     assert abs(identity.expires_at - time.time() - 60) < 5
     assert (identity.user, identity.role) == ("ada", "service")
     assert (identity.rooms, identity.publish) == (("session:*",), ("job:1",))
+    assert identity.subs == ("team:blue",)
     later = Authenticator(config, now=lambda: time.time() + 61)
     assert (await refusal_of(later, token)).code is ErrorCode.TOKEN_EXPIRED
 

@@ -163,13 +163,14 @@ def test_a_token_from_the_command_line_is_one_that_a_router_takes(run: Run) -> N
     """Nothing else is on stdout, so that $(...) works."""
     outcome = run(
         "token", "--user", "ada", "--role", "service", "--room", "session:*", "--room", "job:1",
-        "--publish", "*", "--ttl", "7d", environ={"POSTROOM_SECRET": SECRET},
+        "--publish", "*", "--sub", "doc:9", "--ttl", "7d", environ={"POSTROOM_SECRET": SECRET},
     )  # fmt: skip
     assert outcome.code == 0
     answers: list[object] = []
     Authenticator(Settings(secret=SECRET)).check(outcome.out.removesuffix("\n"), answers.append)
     (identity,) = answers
     assert (getattr(identity, "user", None), getattr(identity, "rooms", None)) == ("ada", ("session:*", "job:1"))
+    assert getattr(identity, "subs", None) == ("doc:9",)
 
 
 def test_a_token_carries_the_audience_and_issuer_of_the_settings(run: Run, tmp_path: Path) -> None:
@@ -211,6 +212,7 @@ def test_a_short_secret_is_refused_and_not_shown(run: Run) -> None:
         ["--user", "ada", "--room", "Session:*"],
         ["--user", "ada", "--publish", "session"],
         ["--user", "ada", "--publish", "a>*"],
+        ["--user", "ada", "--sub", "doc:*"],
     ],
 )
 def test_a_token_that_no_router_would_take_is_not_made(run: Run, args: Sequence[str]) -> None:
