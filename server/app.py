@@ -44,6 +44,7 @@ from .http.alerts import Alerts
 from .http.api import Api
 from .http.connections import Connections
 from .http.console import Console
+from .http.javascript import JavaScriptClient
 from .http.metrics import MetricsCalls
 from .http.openapi import OpenApi
 from .http.probes import Probes, Readiness
@@ -228,6 +229,7 @@ class Router:
             *Connections(self.registry, self.ledger, orders).calls(),
             *Alerts(self.directory, self.ledger).calls(),
             *Console(lambda: self._ws_port).calls(),
+            *JavaScriptClient().calls(),
             *MetricsCalls(self._vitals).calls(),
             *SupervisorCalls(self._root, self._root_start, record, orders).calls(),
         ]

@@ -6,31 +6,20 @@ What it may load and where it may connect to stands in its Content-Security-Poli
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
-from importlib import resources
-from typing import Final, NamedTuple
 
-from aiohttp import ETag, web
+from aiohttp import web
 
 from actors.errors import ErrorCode, Refusal
 
 from .calls import Asked, Call
+from .files import answer, read_files
 
 __all__ = ["Console"]
 
-_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?=:[0-9]{1,5}\Z|\Z)")
 """What may stand in a policy: whatever else a `Host` header holds does not get there."""
-
-
-class _File(NamedTuple):
-    """One file of the page."""
-
-    body: bytes
-    content_type: str
-    etag: str
 
 
 class Console:
@@ -42,7 +31,7 @@ class Console:
 
     def __init__(self, ws_port: Callable[[], int]) -> None:
         self._ws_port = ws_port
-        self._files = _files()
+        self._files = read_files("console")
 
     def calls(self) -> list[Call]:
         """Return what it answers."""
@@ -69,29 +58,11 @@ class Console:
         if file is None:
             raise Refusal(ErrorCode.NOT_FOUND, f"the console has no file {name[:80]!r}")
         headers = {
-            "Cache-Control": "no-cache",
             "Content-Security-Policy": _policy(request.headers.get("Host", ""), self._ws_port()),
             "Cross-Origin-Opener-Policy": "same-origin",
             "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
         }
-        if any(each.value in (file.etag, "*") for each in request.if_none_match or ()):
-            response = web.Response(status=304, headers=headers)
-        else:
-            response = web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
-        response.etag = ETag(file.etag)
-        return response
-
-
-def _files() -> dict[str, _File]:
-    """Read the page's files, by their names."""
-    files = {}
-    for each in resources.files("server").joinpath("console").iterdir():
-        content_type = _TYPES.get(each.name.rpartition(".")[2])
-        if content_type is not None:
-            body = each.read_bytes()
-            files[each.name] = _File(body, content_type, hashlib.sha256(body).hexdigest()[:32])
-    return files
+        return answer(request, file, headers)
 
 
 def _policy(host: str, ws_port: int) -> str:

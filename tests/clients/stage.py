@@ -1,4 +1,4 @@
-"""A stage for tests in another language: a real router, and what happens to it and to the network, ordered over HTTP."""
+"""A stage for tests in another language: a real router, and what happens to it and its network, ordered over HTTP."""
 
 from __future__ import annotations
 
