@@ -7,12 +7,12 @@ import { table } from "./table.js";
 
 const TONES = { critical: "bad", high: "bad", medium: "warn", low: "plain" };
 
-export function alerts({ api, client, say }, _params, signal) {
+export function alerts({ api, link, say }, _params, signal) {
   const facts = el("p", { class: "muted", role: "status" });
   const problem = trouble();
   const acknowledge = async ({ room, event_id: id, title }) => {
     try {
-      await client.command("ack", { room, event_id: id });
+      await link.client.ack(room, id);
       problem.show("");
       say(`Acknowledged: ${title}`);
     } catch (error) {

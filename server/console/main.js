@@ -2,12 +2,12 @@
 
 import { alerts } from "./alerts.js";
 import { Api } from "./api.js";
-import { Client } from "./client.js";
 import { connection, connections } from "./connections.js";
 import { badge, button, el, setBadge, setText } from "./dom.js";
 import { duration } from "./format.js";
 import { Incidents } from "./incidents.js";
 import { journal } from "./journal.js";
+import { Link } from "./link.js";
 import { keepToken, login, renewal, token } from "./login.js";
 import { overview } from "./overview.js";
 import { every } from "./poll.js";
@@ -31,14 +31,14 @@ const VIEWS = [
 const byId = (id) => document.getElementById(id);
 
 const api = new Api(token);
-const client = new Client(openSocket, token);
+const link = new Link(address, token);
 const stats = new Stats();
 const incidents = new Incidents();
-const page = { api, client, stats, incidents, say };
+const page = { api, link, stats, incidents, say };
 const main = byId("main");
 const door = login((value) => {
   keepToken(value);
-  client.start();
+  link.start();
 });
 const content = el("div", {});
 const mark = badge("…");
@@ -52,17 +52,18 @@ byId("views").append(...VIEWS.map(({ path, name }) => el("li", {}, el("a", { hre
 byId("logout").addEventListener("click", () => {
   leave();
   keepToken(null);
-  client.start();
+  link.start();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
 
-async function openSocket() {
+/** Where the router's WebSocket is now. */
+async function address() {
   const { ws_port: port } = await api.ready();
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  return new WebSocket(`${scheme}://${location.hostname}:${port}/v1/ws`, "postroom.v1");
+  return `${scheme}://${location.hostname}:${port}/v1/ws`;
 }
 
 /** Say what was done, for eyes and ears. */
@@ -112,8 +113,8 @@ function show(moved) {
 function enter() {
   if (polling !== null) return;
   polling = new AbortController();
-  const stream = client.watch(JOURNAL, 200);
-  polling.signal.addEventListener("abort", () => client.leave(stream));
+  const stream = link.watch(JOURNAL, 200);
+  polling.signal.addEventListener("abort", () => link.leave(stream));
   stream.addEventListener("event", ({ data }) => {
     incidents.add([data]);
     if (data.kind === "supervisor.failed" && data.offset > stream.joinedAt) say(`${data.data.actor} failed; see the journal`);
@@ -148,18 +149,18 @@ const LOOKS = {
 
 /** Show how the connection is. */
 function status() {
-  const { phase, welcome, reason } = client;
-  const out = phase === "ended" && client.login;
-  setBadge(mark, ...(client.draining && phase === "open" ? ["draining", "warn"] : LOOKS[phase]));
-  if (welcome !== null) setText(byId("who"), `${welcome.user} (${welcome.role})`);
-  else if (out) setText(byId("who"), "");
+  const { phase, reason, login: out } = link;
+  const { draining, welcome } = link.client;
+  setBadge(mark, ...(draining && phase === "open" ? ["draining", "warn"] : LOOKS[phase]));
+  if (out) setText(byId("who"), "");
+  else if (welcome !== null) setText(byId("who"), `${welcome.user} (${welcome.role})`);
   byId("logout").hidden = token() === null || out;
   document.querySelector("nav").hidden = out;
   if (phase === "open") {
     door.node.hidden = true;
     content.hidden = false;
     enter();
-  } else if (phase === "ended" && client.login) {
+  } else if (out) {
     leave();
     const asked = token() !== null || !/token/i.test(reason);
     keepToken(null);
@@ -172,23 +173,23 @@ function status() {
 
 /** Say what is wrong with the connection, once; how long it still takes is shown, but not read out each second. */
 function banner() {
-  const { phase, reason, draining, expiring } = client;
+  const { phase, reason, expiring } = link;
+  const { draining } = link.client;
   let text = "";
   const more = [];
   if (draining && phase === "open") {
     text = "The router is draining: it takes nothing new and is about to stop.";
-  } else if (phase === "waiting" || (phase === "connecting" && client.attempt > 1)) {
-    const why = draining ? "it was drained and is not back yet" : reason || lastReason;
+  } else if (phase === "waiting" || (phase === "connecting" && reason)) {
+    const why = draining ? "it was drained and is not back yet" : reason;
     text = `Disconnected from the router: ${why}. What is shown is old. This page tries again by itself.`;
-    more.push(el("span", { id: "countdown" }), button("Try now", () => client.retryNow()));
-  } else if (phase === "ended" && !client.login) {
+    more.push(el("span", { id: "countdown" }), button("Try now", () => link.client.retryNow()));
+  } else if (phase === "ended" && !link.login) {
     text = `Disconnected for good: ${reason}. What is shown is old.`;
-    more.push(button("Connect again", () => client.start()));
+    more.push(button("Connect again", () => link.start()));
   } else if (expiring) {
     text = "Your token is about to expire. Put a new one in its place to stay connected.";
     more.push(renewal(renew));
   }
-  if (reason) lastReason = reason;
   const key = `${text} ${more.length}`;
   if (key === bannerKey) return;
   bannerKey = key;
@@ -199,11 +200,10 @@ function banner() {
   tick();
 }
 let bannerKey = null;
-let lastReason = "";
 
 async function renew(value) {
   try {
-    await client.refresh(value);
+    await link.refresh(value);
     keepToken(value);
     say("The new token counts");
   } catch (error) {
@@ -215,13 +215,14 @@ async function renew(value) {
 function tick() {
   const countdown = byId("countdown");
   if (countdown === null) return;
-  const left = (client.retryAt - Date.now()) / 1000;
-  setText(countdown, client.phase === "connecting" ? "Trying now …" : `Next attempt in ${duration(Math.ceil(Math.max(0, left)))}.`);
+  const { phase, retryAt } = link.client;
+  const left = (retryAt - Date.now()) / 1000;
+  setText(countdown, phase === "connecting" ? "Trying now …" : `Next attempt in ${duration(Math.ceil(Math.max(0, left)))}.`);
 }
 
-client.addEventListener("status", status);
+link.addEventListener("status", status);
 addEventListener("hashchange", () => {
   if (polling !== null) show(true);
 });
 setInterval(tick, 500);
-client.start();
+link.start();

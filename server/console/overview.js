@@ -28,7 +28,7 @@ function tile(label, href = null) {
   };
 }
 
-export function overview({ api, client, stats, incidents }, _params, signal) {
+export function overview({ api, link, stats, incidents }, _params, signal) {
   const verdict = el("p", { class: "verdict" });
   const state = badge("…");
   const words = el("span");
@@ -150,7 +150,7 @@ export function overview({ api, client, stats, incidents }, _params, signal) {
     (room) => room.room,
     "There is no session now.",
   );
-  const latest = loading("sessions", 2000, signal, () => heard(api, client), sessions.show);
+  const latest = loading("sessions", 2000, signal, () => heard(api, link.client), sessions.show);
 
   const recent = el("ul", { class: "plain-list" });
   const showRecent = () => {
@@ -191,7 +191,7 @@ async function heard(api, client) {
   const answer = await api.get("/v1/rooms", { prefix: "session:", limit: 500 });
   const last = answer.rooms.toSorted((one, other) => (other.last_event_at ?? "").localeCompare(one.last_event_at ?? ""));
   const shown = last.slice(0, SESSIONS).toSorted((one, other) => one.room.localeCompare(other.room));
-  const states = await Promise.allSettled(shown.map(({ room }) => client.command("state", { room })));
+  const states = await Promise.allSettled(shown.map(({ room }) => client.state(room)));
   return shown.map((room, place) => ({ ...room, state: states[place].value?.state ?? null }));
 }
 

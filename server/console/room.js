@@ -20,9 +20,9 @@ const EXAMPLES = {
   system: { status: "operational" },
 };
 
-export function room({ api, client, say }, params, signal) {
+export function room({ api, link, say }, params, signal) {
   const name = params.get("room");
-  const stream = client.watch(name, 50);
+  const stream = link.watch(name, 50);
   const status = badge("…");
   const doing = el("p", { class: "verdict" }, status, el("span"));
   const ended = trouble();
@@ -79,13 +79,13 @@ export function room({ api, client, say }, params, signal) {
     }, 100);
   };
   for (const what of ["event", "attached", "revoked"]) stream.addEventListener(what, eventually, { signal });
-  signal.addEventListener("abort", () => client.leave(stream));
+  signal.addEventListener("abort", () => link.leave(stream));
 
   const problem = trouble();
   const ask = every(1000, signal, async () => {
     try {
-      const answer = await client.command("state", { room: name });
-      const present = await client.command("presence", { room: name });
+      const answer = await link.client.state(name);
+      const present = await link.client.presence(name);
       if (signal.aborted) return;
       showState(answer.state);
       setText(membersHead, `Members: ${number(present.count)}`);

@@ -211,6 +211,23 @@ async def test_an_operator_sees_who_is_here_and_closes_a_connection(browser: Bro
         await expect(row).to_be_hidden()
 
 
+async def test_a_page_whose_own_connection_is_closed_says_so_and_connects_again_when_it_is_told_to(
+    browser: Browser, router: Router
+):
+    """An operator who closed it was asked twice; so is the page, and then it goes on."""
+    async with open_console(browser, router.addresses) as page:
+        await visit(page, "/rooms/session%3A1")
+        await expect(page.get_by_role("table", name="Members")).to_contain_text("anonymous")
+        async with aiohttp.ClientSession() as session:
+            await session.delete(f"{router.addresses.api_url}/v1/users/anonymous/connections")
+        await expect(page.locator("#banner")).to_contain_text("an operator closed this page's connection")
+        await page.get_by_role("button", name="Connect again").click()
+        await expect(page.locator("#banner")).to_be_hidden()
+        await publish(router, "session:1", "app.count", {"n": 1})
+        await expect(page.locator(".events")).to_contain_text('"n":1')
+        await expect(page.get_by_role("table", name="Members")).to_contain_text("anonymous")
+
+
 async def test_who_is_slow_is_named(browser: Browser, router: Router, token: Token):
     """A client that does not read is on the overview, with how far it is behind, and first among the connections."""
     async with (
@@ -267,11 +284,16 @@ async def test_a_room_is_deleted_once_its_name_is_typed(browser: Browser, router
 async def test_a_drain_is_said_and_the_page_comes_back_by_itself(
     browser: Browser, start_router: Callable[..., RouterProcess]
 ):
-    """While the router drains the page says so; while it is away, that it tries again; then it goes on where it was."""
+    """While the router drains the page says so; while it is away, that it tries again; then it goes on where it was.
+
+    Another journal is another history: that something may be missing stands where it is.
+    """
     first = start_router("--dev")
     ports = [*("--port", str(urlsplit(first.ws_url).port)), *("--api-port", str(urlsplit(first.api_url).port))]
     async with open_console(browser, Addresses(first.ws_url, first.api_url)) as page:
         await expect(page.get_by_text("connected", exact=True)).to_be_visible()
+        await visit(page, "/rooms/session%3A1")
+        await expect(page.get_by_role("table", name="Members")).to_contain_text("anonymous")
         first.signal(signal.SIGTERM)
         await expect(page.locator("#banner")).to_contain_text(re.compile("is draining|was drained"))
         await asyncio.to_thread(first.wait)
@@ -281,6 +303,7 @@ async def test_a_drain_is_said_and_the_page_comes_back_by_itself(
         await try_now.evaluate_all("buttons => buttons.forEach((each) => each.click())")
         await expect(page.get_by_text("connected", exact=True)).to_be_visible(timeout=25_000)
         await expect(page.locator("#banner")).to_be_hidden()
+        await expect(page.locator(".events")).to_contain_text("Missing here: the room's history began anew")
 
 
 async def test_a_call_that_fails_is_said_and_the_view_goes_on(browser: Browser, router: Router):
@@ -386,29 +409,3 @@ async def test_the_page_uses_the_keyboard_alone(browser: Browser, router: Router
         await expect(page.get_by_role("dialog")).to_be_visible()
         await page.keyboard.press("Escape")
         await expect(restart).to_be_focused()
-
-
-async def test_the_page_checks_the_chain_as_other_clients_do(browser: Browser, router: Router):
-    """What comes twice is dropped, what is missing is seen, and a marker moves the position."""
-    async with open_console(browser, router.addresses) as page:
-        verdicts = await page.evaluate(
-            """async () => {
-              const { Chain } = await import("/console/chain.js");
-              const chain = new Chain();
-              chain.attach({ epoch: "a", offset: 5, replay: 0 }, false);
-              const seen = [chain.event(6, 5), chain.event(6, 5), chain.event(9, 8)];
-              chain.skip(12);
-              seen.push(chain.event(15, 11), chain.position.offset);
-              seen.push(chain.attach({ epoch: "a", offset: 20, recovery: "full", replay: 5 }, true));
-              seen.push(chain.event(16, 15));
-              const missing = { from: 17, to: 18 };
-              seen.push(chain.attach({ epoch: "a", offset: 20, recovery: "partial", missing, replay: 2 }, true));
-              seen.push(chain.event(19, 18));
-              seen.push(chain.attach({ epoch: "b", offset: 2, recovery: "none", replay: 0 }, true), chain.event(3, 2));
-              return seen;
-            }"""
-        )
-    assert verdicts == [
-        *("next", "duplicate", "broken", "next", 15, None, "next"),
-        *("events 17 to 18 have left the history", "next", "the room's history began anew", "next"),
-    ]
