@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.async_api import Browser, Page, Request, async_playwright, expect
 
 from server.app import Addresses
 
-__all__ = ["CHROMIUM", "WAIT_MS", "Watched", "chromium", "open_console", "running_browser"]
+__all__ = ["WAIT_MS", "Watched", "browser_for_tests", "open_console", "running_browser"]
 
 WAIT_MS = 10_000
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-def chromium() -> str | None:
+def _chromium() -> str | None:
     """Return where this machine's Chromium is; None: it has none."""
-    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+    return next(filter(None, map(shutil.which, _CHROMIUM)), None)
 
 
 class Watched:
@@ -63,11 +65,23 @@ async def running_browser() -> AsyncIterator[Browser]:
     """Run this machine's Chromium; Playwright's own is not downloaded."""
     expect.set_options(timeout=WAIT_MS)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
         try:
             yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def browser_for_tests() -> AsyncIterator[Browser]:
+    """Run Chromium for tests; without it they are skipped, but not where everything has to be tested."""
+    if _chromium() is None:
+        reason = f"a page is tested in Chromium, and there is none: {' or '.join(_CHROMIUM)}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    async with running_browser() as browser:
+        yield browser
 
 
 @asynccontextmanager

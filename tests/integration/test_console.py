@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +19,7 @@ from server.app import Addresses, Router
 
 from ..conftest import RouterProcess, running_router
 from ..native_client import WAIT_S, NativeClient
-from .browser import CHROMIUM, chromium, open_console, running_browser
+from .browser import browser_for_tests, open_console
 from .services import publish, small_client
 
 Token = Callable[..., str]
@@ -35,13 +34,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")  # one browser for all
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """Chromium; without it, tests are skipped, but not where everything has to be tested."""
-    if chromium() is None:
-        reason = f"the console is tested in Chromium, and there is none: {' or '.join(CHROMIUM)}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    async with running_browser() as browser:
+    """Chromium, for all tests of this file."""
+    async with browser_for_tests() as browser:
         yield browser
 
 
