@@ -75,7 +75,7 @@ export class ConnectFailed extends PostroomError {
   name = "ConnectFailed";
 
   constructor(url, reason) {
-    super(`cannot connect to ${url}: ${reason}`, { url, reason });
+    super(`cannot connect${typeof url === "string" ? ` to ${url}` : ""}: ${reason}`, { url, reason });
   }
 }
 
@@ -235,7 +235,7 @@ export class Chain {
 
 /** What was received of one room and not taken yet, checked by the chain and bounded; and what is known of the room. */
 class Stream extends EventTarget {
-  /** Position of the last event that was handed over, or of the attachment before the first; the `after` to go on from. */
+  /** Position of the last event that was handed over, or of the attachment before the first: `after`, to go on. */
   position = null;
   /** The room's state at `statePosition`, as of the last attachment; null: not asked for. */
   state = null;
@@ -356,13 +356,14 @@ class Stream extends EventTarget {
  * back to it when half of it is free: nothing is lost for as long as the room's history reaches back.
  *
  * The iteration ends after `unsubscribe` and `close`. It throws, after what was buffered: `GapError` where events are
- * gone for good (unless `gaps` is "report"; iterate again to go on), `Revoked`, `ConnectionEnded`, or the `CommandError`
- * with which the router refused to attach the room again.
+ * gone for good (unless `gaps` is "report"; iterate again to go on), `Revoked`, `ConnectionEnded`, or the
+ * `CommandError` with which the router refused to attach the room again.
  */
 export class Subscription extends Stream {
   #rooms;
   #wake = null; // ends the wait of the one who iterates
   #listening = false;
+  #told = false; // whether listeners know that it ended
 
   /** Inside. */
   constructor(rooms, room, wish, limit, claimed = true) {
@@ -379,9 +380,10 @@ export class Subscription extends Stream {
 
   /** As every EventTarget's. The first listener for "event" gets what waits, and all that comes. */
   addEventListener(type, listener, options) {
+    const first = type === "event" && !this.#listening;
+    if (first && this.#wake !== null) throw new PostroomError(`${this.room} is iterated already`);
     super.addEventListener(type, listener, options);
-    if (type !== "event" || this.#listening) return;
-    if (this.#wake !== null) throw new PostroomError(`${this.room} is iterated already: iterate it or listen to it`);
+    if (!first) return;
     this.#listening = true;
     queueMicrotask(() => this.changed());
   }
@@ -413,7 +415,9 @@ export class Subscription extends Stream {
     this.#wake?.();
     if (!this.#listening) return;
     while (this.#hand() !== null);
-    if (this.ended) this.dispatchEvent(new Event("ended"));
+    if (!this.ended || this.#told) return;
+    this.#told = true;
+    this.dispatchEvent(new Event("ended"));
   }
 
   /** Take an item, and tell those who listen. */
@@ -536,10 +540,13 @@ class Rooms {
     return [...this.#streams.keys()];
   }
 
-  get(room) {
+  /** Let the application have what there is already; from now on it keeps all that comes. */
+  claim(room, gaps) {
     const stream = this.#streams.get(room);
-    if (stream !== undefined) return stream;
-    throw new CommandError("not_subscribed", `not in ${room}; in: ${this.names.join(", ") || "none"}`);
+    if (stream === undefined) throw new CommandError("not_subscribed", `not in ${room}; in: ${this.names.join(", ")}`);
+    if (!stream.claimed) stream.wish.gaps = gaps;
+    stream.claimed = true;
+    return stream;
   }
 
   /** Begin a subscription, and return it once the router has attached it. */
@@ -549,7 +556,8 @@ class Rooms {
       throw new CommandError("already_subscribed", `${room} is subscribed already; use the subscription that exists`);
     }
     if (known !== undefined) {
-      if (!wish.after && wish.history === undefined && wish.kinds === undefined && wish.state) return known;
+      const asItIs = !wish.after && wish.history === undefined && wish.kinds === undefined && wish.state;
+      if (asItIs) return this.claim(room, wish.gaps);
       this.#drop(known);
       this.#commands.tell("unsubscribe", { room });
     }
@@ -666,7 +674,8 @@ class Rooms {
         const after = stream.chain.position;
         const onAnswer = (answer) => current() && stream.attach(answer, after);
         await this.#commands.ask("subscribe", stream.fields, { once: true, onAnswer });
-        this.#turns.delete(room);
+        if (current()) this.#turns.delete(room);
+        return;
       } catch (error) {
         if (error instanceof Break || !current()) return;
         if (error instanceof CommandTimeout) {
@@ -1008,8 +1017,8 @@ export class Client extends Link {
    * the last n events), `kinds` (only these), `state` (false: without the room's state), `gaps` ("report": no
    * `GapError`, only the event "gap").
    */
-  async subscribe(room, { after, history, kinds, state = true, gaps = "raise" } = {}) {
-    return claim(await this.#rooms.open(room, { after, history, kinds, state, gaps }), gaps);
+  subscribe(room, { after, history, kinds, state = true, gaps = "raise" } = {}) {
+    return this.#rooms.open(room, { after, history, kinds, state, gaps });
   }
 
   /**
@@ -1017,7 +1026,7 @@ export class Client extends Link {
    * or that `resume` named. Until it is called for a room, only its newest events are kept.
    */
   joined(room, { gaps = "raise" } = {}) {
-    return claim(this.#rooms.get(room), gaps);
+    return this.#rooms.claim(room, gaps);
   }
 
   /** Publish an event; resolves with its receipt once it is committed. */
@@ -1057,13 +1066,6 @@ export class Client extends Link {
   }
 }
 
-/** Let an application have a subscription; from now on it keeps all that comes. */
-function claim(stream, gaps) {
-  if (!stream.claimed) stream.wish.gaps = gaps;
-  stream.claimed = true;
-  return stream;
-}
-
 /**
  * Connect to a router, and come back by itself after every break, with the positions of all rooms.
  *
@@ -1079,8 +1081,8 @@ export async function connect(url, options = {}) {
   const settled = new AbortController();
   client.addEventListener("status", () => /open|ended/.test(client.phase) && settled.abort());
   await pause(connectTimeoutMs, settled.signal);
-  if (client.phase === "open") return client;
   if (client.error !== null) throw client.error;
+  if (client.welcome !== null) return client;
   const reason = client.reason || `no answer within ${connectTimeoutMs / 1000} s`;
   await client.close();
   throw new ConnectFailed(url, reason);

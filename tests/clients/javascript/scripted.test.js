@@ -130,18 +130,39 @@ test("a command without an answer is sent again on the next connection, with the
 
 test("what is answered too late to be wanted is left again", async (t) => {
   let late;
-  const { open, heard } = await router(t, ({ type, id, room }, peer) => {
+  let left;
+  const leaving = new Promise((resolve) => (left = resolve));
+  const { open } = await router(t, ({ type, id, room }, peer) => {
     if (type === "hello") peer.send(WELCOME);
     if (type === "subscribe") late = () => peer.send({ ...ATTACHED, id, room });
-    if (type === "ping") peer.send({ type: "pong", id, time: "now" });
+    if (type === "unsubscribe") left(room);
   });
-  const client = await open({ commandTimeoutMs: 50 });
+  const client = await open({ commandTimeoutMs: 200 });
   t.after(() => client.close());
   await assert.rejects(client.subscribe("session:1"), { name: "CommandTimeout", command: "subscribe" });
   assert.deepEqual(client.rooms, []);
   late();
-  await client.ping().catch(() => client.ping()); // 50 ms may be short on a busy machine
-  assert.ok(heard.some(({ type, room }) => type === "unsubscribe" && room === "session:1"));
+  assert.equal(await within(leaving), "session:1");
+});
+
+test("a room that cannot be attached for now is asked for again, and one that may not be ends", async (t) => {
+  const refusals = ["busy", "not_subscribed", "forbidden"];
+  const { open, types } = await router(t, ({ type, id, room }, peer, place) => {
+    if (type === "hello") peer.send(WELCOME);
+    if (type === "subscribe" && place === 1) peer.send({ ...ATTACHED, id, room });
+    else if (type === "subscribe") {
+      const code = refusals.shift();
+      peer.send({ type: "error", id, code, message: "no", temporary: code === "busy", retry_after_ms: 1 });
+    }
+    if (type === "ping" && place === 1) peer.close(1011, "");
+  });
+  const client = await open();
+  t.after(() => client.close());
+  const subscription = await client.subscribe("session:1");
+  client.ping().catch(() => {});
+  await assert.rejects(within(subscription.next()), { name: "Revoked", reason: /forbidden/ });
+  assert.equal(types().filter((type) => type === "subscribe").length, 4);
+  assert.deepEqual(client.rooms, []);
 });
 
 test("what is not the protocol breaks the connection, and a refusal for now is asked again", async (t) => {
