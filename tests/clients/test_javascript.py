@@ -20,7 +20,6 @@ from .stage import stage
 REPOSITORY = Path(__file__).parents[2]
 PAGES = ("clients/javascript/README.md", "docs/how-to/javascript.md")
 FILES = ("chain.test.js", "scripted.test.js", "router.test.js")
-ON_STAGE = "router.test.js"
 NODE_S = 150.0
 SETTINGS = {"history_events": 300, "outbox_bytes": 262_144, "token_warning_s": 30.0}
 TESTS = [
@@ -37,10 +36,7 @@ class Outcome(NamedTuple):
     why: str
 
 
-Outcomes = dict[str, Outcome]
-
-
-async def run(file: str, environment: dict[str, str]) -> Outcomes:
+async def run(file: str, environment: dict[str, str]) -> dict[tuple[str, str], Outcome]:
     """Run a file of tests in Node, and return what came of each."""
     process = await asyncio.create_subprocess_exec(
         *("node", "--test", "--test-reporter", str(JAVASCRIPT / "reporter.js"), str(JAVASCRIPT / file)),
@@ -55,34 +51,28 @@ async def run(file: str, environment: dict[str, str]) -> Outcomes:
     except TimeoutError:
         process.kill()
         printed, _ = await process.communicate()
-    lines = [line for line in printed.decode().splitlines() if line.startswith("{")]
-    found = {each["name"]: Outcome(each["passed"], each["why"]) for each in map(json.loads, lines)}
+    found = [json.loads(line) for line in printed.decode().splitlines() if line.startswith("{")]
     missing = Outcome(False, f"no outcome; node printed: {printed.decode()[-3000:]}")
-    return {name: found.get(name, missing) for each, name in TESTS if each == file}
+    outcomes = {each["name"]: Outcome(each["passed"], each["why"]) for each in found}
+    return {(file, name): outcomes.get(name, missing) for each, name in TESTS if each == file}
 
 
-async def run_on_stage(file: str) -> Outcomes:
+async def run_all() -> dict[tuple[str, str], Outcome]:
     async with stage(**SETTINGS) as environment:
-        return await run(file, environment)
+        runs = await asyncio.gather(*(run(file, environment) for file in FILES))
+    return {test: outcome for each in runs for test, outcome in each.items()}
 
 
 @pytest.fixture(scope="module")
-def outcomes(node_modules: Path) -> Callable[[str], Outcomes]:
-    """Run each file once, when the first of its tests is asked for."""
-    known: dict[str, Outcomes] = {}
-
-    def of(file: str) -> Outcomes:
-        if file not in known:
-            known[file] = asyncio.run(run_on_stage(file) if file == ON_STAGE else run(file, {}))
-        return known[file]
-
-    return of
+def outcomes(node_modules: Path) -> dict[tuple[str, str], Outcome]:
+    """What came of every test: the files are run once, side by side."""
+    return asyncio.run(run_all())
 
 
 @pytest.mark.parametrize(("file", "name"), TESTS, ids=[f"{file.partition('.')[0]}: {name}" for file, name in TESTS])
-def test_in_node(file: str, name: str, outcomes: Callable[[str], Outcomes]) -> None:
+def test_in_node(file: str, name: str, outcomes: dict[tuple[str, str], Outcome]) -> None:
     """What node's runner says of the test."""
-    outcome = outcomes(file)[name]
+    outcome = outcomes[file, name]
     assert outcome.passed, outcome.why
 
 
