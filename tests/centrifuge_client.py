@@ -67,20 +67,20 @@ class CentrifugeClient:
         """Send commands as they are, in one frame."""
         await self.socket.send("\n".join(map(json.dumps, commands)))
 
-    async def call(self, method: str, **params: Any) -> Message:
+    async def call(self, method: str, /, **params: Any) -> Message:
         """Send a command and return its reply, an error too; what comes before it is kept."""
         id = next(self._ids)
         await self.send({"id": id, method: params})
         return await self.reply(id)
 
-    async def ask(self, method: str, **params: Any) -> Message:
+    async def ask(self, method: str, /, **params: Any) -> Message:
         """Send a command that must succeed; return its result."""
         reply = await self.call(method, **params)
         assert "error" not in reply, reply
         result: Message = reply[method]
         return result
 
-    async def refused(self, method: str, **params: Any) -> Message:
+    async def refused(self, method: str, /, **params: Any) -> Message:
         """Send a command that must fail; return the error."""
         reply = await self.call(method, **params)
         assert reply.keys() == {"id", "error"}, reply
