@@ -16,8 +16,9 @@ from websockets.frames import Frame, Opcode
 
 from ..native_client import WAIT_S
 
-__all__ = ["PING_FRAME", "SilentPeer", "silent_peer", "slow_network"]
+__all__ = ["PING_FRAME", "Relay", "SilentPeer", "silent_peer", "slow_network"]
 
+_RELAYED_BYTES = 4096
 PING_FRAME = bytes(Frame(Opcode.PING, b"").serialize(mask=False))
 
 
@@ -94,6 +95,91 @@ async def slow_network(url: str, *, delay_s: float, seed: int) -> AsyncIterator[
             while lines:
                 await asyncio.wait(lines)
                 await asyncio.sleep(0)
+
+
+class Relay:
+    """A line to a router that can be cut, stopped, or led to another one; its own address stays.
+
+    Args:
+        url: `ws://HOST:PORT/PATH` of the router.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._lines: set[asyncio.Task[None] | None] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._server: asyncio.Server
+        self.url = ""
+
+    async def __aenter__(self) -> Relay:
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}{self._parts.path}"
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._flowing.set()
+        self._server.close()
+        self.cut()
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.gather(*filter(None, self._lines))
+
+    def lead_to(self, url: str) -> None:
+        """Have those who connect from now on come to another router."""
+        self._parts = urlsplit(url)
+
+    def cut(self) -> None:
+        """Reset every connection, on both sides, with what is under way."""
+        for end in self._ends:
+            end.transport.abort()
+
+    def stop(self) -> None:
+        """Carry nothing any more to the clients, and take nothing for them from the router."""
+        self._flowing.clear()
+
+    def go_on(self) -> None:
+        """Carry on."""
+        self._flowing.set()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = asyncio.current_task()
+        self._lines.add(line)
+        try:
+            await self._join(reader, writer)
+        finally:
+            self._lines.discard(line)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            far_reader, far_writer = await asyncio.open_connection(
+                self._parts.hostname, self._parts.port, limit=_RELAYED_BYTES
+            )
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = {writer, far_writer}
+        self._ends |= ends
+        try:
+            await asyncio.gather(self._carry(reader, far_writer, None), self._carry(far_reader, writer, self._flowing))
+        finally:
+            self._ends -= ends
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event | None
+    ) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                if flowing is not None:
+                    await flowing.wait()
+                data = await reader.read(_RELAYED_BYTES)
+                if not data:
+                    break
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 class SilentPeer:
