@@ -324,118 +324,123 @@ def test_what_is_left_of_a_server_side_subscription_is_pushed_after_the_welcome(
     assert pushes == [{"push": {"channel": ROOM, "pub": publication(offset)}} for offset in (4, 5)]
 
 
-@pytest.mark.parametrize(
-    ("reply", "message"),
-    [
-        (
-            replies.Subscribed(
-                id="subscribe:7",
-                room=ROOM,
-                epoch="e",
-                offset=9,
-                recovery="full",
-                replay=6,
-                state={"status": None},
-                old=OLD,
-            ),
-            {"id": 7, "subscribe": FULL_JSON},
+REPLIES: list[tuple[replies.Reply, dict[str, Any]]] = [
+    (
+        replies.Subscribed(
+            id="subscribe:7",
+            room=ROOM,
+            epoch="e",
+            offset=9,
+            recovery="full",
+            replay=6,
+            state={"status": None},
+            old=OLD,
         ),
-        (
-            replies.Subscribed(room=ROOM, epoch="e", offset=9, recovery="fresh", replay=0),
-            {
-                "push": {
-                    "channel": ROOM,
-                    "subscribe": {**KEPT, "offset": 9, "data": {**POSITION, "recovery": "fresh", "replay": 0}},
-                }
-            },
+        {"id": 7, "subscribe": FULL_JSON},
+    ),
+    (
+        replies.Subscribed(room=ROOM, epoch="e", offset=9, recovery="fresh", replay=0),
+        {
+            "push": {
+                "channel": ROOM,
+                "subscribe": {**KEPT, "offset": 9, "data": {**POSITION, "recovery": "fresh", "replay": 0}},
+            }
+        },
+    ),
+    (replies.Unsubscribed(id="unsubscribe:7", room=ROOM), {"id": 7, "unsubscribe": {}}),
+    (
+        replies.Published(id="publish:7", room=ROOM, epoch="e", offset=1, event_id="x", duplicate=False),
+        {"id": 7, "publish": {}},
+    ),
+    (
+        replies.Published(id="rpc:7", room=ROOM, epoch="e", offset=1, event_id="x", duplicate=False),
+        {
+            "id": 7,
+            "rpc": {"data": {"room": ROOM, "epoch": "e", "offset": 1, "event_id": "x", "duplicate": False}},
+        },
+    ),
+    (
+        replies.State(id="rpc:7", room=ROOM, epoch="e", offset=1, state={"a": 1}),
+        {"id": 7, "rpc": {"data": {"room": ROOM, "epoch": "e", "offset": 1, "state": {"a": 1}}}},
+    ),
+    (
+        replies.Acknowledged(id="rpc:7", room=ROOM, event_id="x"),
+        {"id": 7, "rpc": {"data": {"room": ROOM, "event_id": "x"}}},
+    ),
+    (
+        replies.Refreshed(id="refresh:7", expires_at="t", expires_in_s=0.5),
+        {"id": 7, "refresh": {"expires": True, "ttl": 1}},
+    ),
+    (
+        replies.Refreshed(id="refresh:7", expires_at=None, expires_in_s=None),
+        {"id": 7, "refresh": {"expires": False}},
+    ),
+    (
+        replies.Refreshed(id="rpc:7", expires_at="t", expires_in_s=9.0),
+        {"id": 7, "rpc": {"data": {"expires_at": "t", "expires_in_s": 9.0}}},
+    ),
+    (replies.Pong(id="ping:7", time="t"), {"id": 7, "ping": {}}),
+    (
+        replies.History(id="history:7::", room=ROOM, epoch="e", offset=9, events=EVENTS, more=True),
+        {"id": 7, "history": {**POSITION, "publications": [publication(4), publication(5)]}},
+    ),
+    (
+        replies.History(id="history:7:reverse:e", room=ROOM, epoch="e", offset=9, events=EVENTS, more=True),
+        {"id": 7, "history": {**POSITION, "publications": [publication(5), publication(4)]}},
+    ),
+    (
+        replies.History(id="history:7:position:e", room=ROOM, epoch="e", offset=9, events=EVENTS[:1], more=True),
+        {"id": 7, "history": POSITION},
+    ),
+    (
+        replies.Presence(
+            id="presence:7", room=ROOM, members=[], count=1, connections=[{"connection": "c", "user": "ann"}]
         ),
-        (replies.Unsubscribed(id="unsubscribe:7", room=ROOM), {"id": 7, "unsubscribe": {}}),
-        (
-            replies.Published(id="publish:7", room=ROOM, epoch="e", offset=1, event_id="x", duplicate=False),
-            {"id": 7, "publish": {}},
+        {"id": 7, "presence": {"presence": {"c": {"client": "c", "user": "ann"}}}},
+    ),
+    (
+        replies.Presence(
+            id="presence_stats:7",
+            room=ROOM,
+            members=[{"user": "ann", "connections": 2}, {"user": "bob", "connections": 1}],
+            count=2,
         ),
-        (
-            replies.Published(id="rpc:7", room=ROOM, epoch="e", offset=1, event_id="x", duplicate=False),
-            {
-                "id": 7,
-                "rpc": {"data": {"room": ROOM, "epoch": "e", "offset": 1, "event_id": "x", "duplicate": False}},
-            },
-        ),
-        (
-            replies.State(id="rpc:7", room=ROOM, epoch="e", offset=1, state={"a": 1}),
-            {"id": 7, "rpc": {"data": {"room": ROOM, "epoch": "e", "offset": 1, "state": {"a": 1}}}},
-        ),
-        (
-            replies.Acknowledged(id="rpc:7", room=ROOM, event_id="x"),
-            {"id": 7, "rpc": {"data": {"room": ROOM, "event_id": "x"}}},
-        ),
-        (
-            replies.Refreshed(id="refresh:7", expires_at="t", expires_in_s=0.5),
-            {"id": 7, "refresh": {"expires": True, "ttl": 1}},
-        ),
-        (
-            replies.Refreshed(id="refresh:7", expires_at=None, expires_in_s=None),
-            {"id": 7, "refresh": {"expires": False}},
-        ),
-        (
-            replies.Refreshed(id="rpc:7", expires_at="t", expires_in_s=9.0),
-            {"id": 7, "rpc": {"data": {"expires_at": "t", "expires_in_s": 9.0}}},
-        ),
-        (replies.Pong(id="ping:7", time="t"), {"id": 7, "ping": {}}),
-        (
-            replies.History(id="history:7::", room=ROOM, epoch="e", offset=9, events=EVENTS, more=True),
-            {"id": 7, "history": {**POSITION, "publications": [publication(4), publication(5)]}},
-        ),
-        (
-            replies.History(id="history:7:reverse:e", room=ROOM, epoch="e", offset=9, events=EVENTS, more=True),
-            {"id": 7, "history": {**POSITION, "publications": [publication(5), publication(4)]}},
-        ),
-        (
-            replies.History(id="history:7:position:e", room=ROOM, epoch="e", offset=9, events=EVENTS[:1], more=True),
-            {"id": 7, "history": POSITION},
-        ),
-        (
-            replies.Presence(
-                id="presence:7", room=ROOM, members=[], count=1, connections=[{"connection": "c", "user": "ann"}]
-            ),
-            {"id": 7, "presence": {"presence": {"c": {"client": "c", "user": "ann"}}}},
-        ),
-        (
-            replies.Presence(
-                id="presence_stats:7",
-                room=ROOM,
-                members=[{"user": "ann", "connections": 2}, {"user": "bob", "connections": 1}],
-                count=2,
-            ),
-            {"id": 7, "presence_stats": {"num_clients": 3, "num_users": 2}},
-        ),
-        (
-            replies.Skipped(room=ROOM, from_=2, to=3, reason="conflated"),
-            {"push": {"channel": ROOM, "message": {"data": {"skipped": SKIPPED[0]}}}},
-        ),
-        (
-            replies.MemberJoined(room=ROOM, user="ann", connection="c"),
-            {"push": {"channel": ROOM, "join": {"info": {"client": "c", "user": "ann"}}}},
-        ),
-        (
-            replies.MemberLeft(room=ROOM, user="ann", connection="c"),
-            {"push": {"channel": ROOM, "leave": {"info": {"client": "c", "user": "ann"}}}},
-        ),
-        (
-            replies.Revoked(room=ROOM, reason="no"),
-            {"push": {"channel": ROOM, "unsubscribe": {"code": 2000, "reason": "no"}}},
-        ),
-        (
-            replies.Error(id="publish:7", code=ErrorCode.BUSY, message="wait", temporary=True, retry_after_ms=9),
-            {"id": 7, "error": {"code": 503, "message": "busy: wait", "temporary": True}},
-        ),
-        (
-            replies.Error(id="unsubscribe:7", code=ErrorCode.NOT_SUBSCRIBED, message="no", temporary=False),
-            {"id": 7, "unsubscribe": {}},
-        ),
-    ],
-    ids=lambda value: type(value).__name__,
-)
+        {"id": 7, "presence_stats": {"num_clients": 3, "num_users": 2}},
+    ),
+    (
+        replies.Skipped(room=ROOM, from_=2, to=3, reason="conflated"),
+        {"push": {"channel": ROOM, "message": {"data": {"skipped": SKIPPED[0]}}}},
+    ),
+    (
+        replies.MemberJoined(room=ROOM, user="ann", connection="c"),
+        {"push": {"channel": ROOM, "join": {"info": {"client": "c", "user": "ann"}}}},
+    ),
+    (
+        replies.MemberLeft(room=ROOM, user="ann", connection="c"),
+        {"push": {"channel": ROOM, "leave": {"info": {"client": "c", "user": "ann"}}}},
+    ),
+    (
+        replies.Revoked(room=ROOM, reason="no"),
+        {"push": {"channel": ROOM, "unsubscribe": {"code": 2000, "reason": "no"}}},
+    ),
+    (
+        replies.Error(id="publish:7", code=ErrorCode.BUSY, message="wait", temporary=True, retry_after_ms=9),
+        {"id": 7, "error": {"code": 503, "message": "busy: wait", "temporary": True}},
+    ),
+    (
+        replies.Error(id="unsubscribe:7", code=ErrorCode.NOT_SUBSCRIBED, message="no", temporary=False),
+        {"id": 7, "unsubscribe": {}},
+    ),
+]
+NO_WORD: list[replies.Reply] = [
+    replies.Notice(code="draining", reconnect_in_ms=5),
+    replies.Error(code=ErrorCode.BAD_MESSAGE, message="no", temporary=False),
+    replies.State(room=ROOM, epoch="e", offset=1, state={}),
+    replies.Acknowledged(room=ROOM, event_id="x"),
+]
+
+
+@pytest.mark.parametrize(("reply", "message"), REPLIES, ids=lambda value: type(value).__name__)
 def test_a_reply_is_what_its_command_asked_for(reply: replies.Reply, message: dict[str, Any]) -> None:
     """Whole, and nothing beside."""
     assert written(reply) == message
@@ -456,19 +461,17 @@ def test_without_anything_old_the_position_is_that_of_the_answer() -> None:
     assert written(reply)["subscribe"]["offset"] == 9
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        replies.Notice(code="draining", reconnect_in_ms=5),
-        replies.Error(code=ErrorCode.BAD_MESSAGE, message="no", temporary=False),
-        replies.State(room=ROOM, epoch="e", offset=1, state={}),
-        replies.Acknowledged(room=ROOM, event_id="x"),
-    ],
-    ids=lambda reply: type(reply).__name__,
-)
+@pytest.mark.parametrize("reply", NO_WORD, ids=lambda reply: type(reply).__name__)
 def test_for_some_the_protocol_has_no_word(reply: replies.Reply) -> None:
     """Advice, and answers to what had no id."""
     assert CODEC.encode(reply) == b""
+
+
+def test_there_is_a_word_or_none_for_everything_that_the_actors_say() -> None:
+    """Each kind of reply is among the examples here."""
+    records = [getattr(replies, name) for name in replies.__all__]
+    kinds = {each for each in records if isinstance(each, type) and issubclass(each, replies.Reply)} - {replies.Reply}
+    assert {type(reply) for reply in (*(reply for reply, _ in REPLIES), *NO_WORD, welcome())} == kinds
 
 
 def test_an_event_is_pushed_with_all_that_belongs_to_it() -> None:

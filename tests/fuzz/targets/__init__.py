@@ -14,6 +14,7 @@ __all__ = ["DECODERS", "NAMES", "load", "seeds"]
 
 DECODERS = (
     "answers",
+    "centrifuge",
     "environment",
     "frames",
     "headers",
