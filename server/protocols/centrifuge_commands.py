@@ -158,7 +158,7 @@ def _without_method(line: str, id: int) -> commands.Command | None:
     if len(names) != 1 or names[0] in _METHODS or not id:
         raise _fatal(f"a command has an id and one method: {', '.join(_METHODS)}")
     message = f"there is no method {names[0][:80]!r}; there are {', '.join(_METHODS)}"
-    return commands.Unfit(id=f"{names[0][:80]}:{id}", code=ErrorCode.UNKNOWN_TYPE, message=message)
+    return commands.Unfit(id=f"unknown:{id}", code=ErrorCode.UNKNOWN_TYPE, message=message)
 
 
 def _connect(id: str, said: _Connect) -> commands.Command:

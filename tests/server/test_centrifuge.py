@@ -181,11 +181,15 @@ def test_what_makes_no_sense_is_answered_and_not_obeyed(method: str, params: Any
 
 
 @pytest.mark.parametrize(
-    ("method", "params"), [("sub_refresh", {"channel": ROOM}), ("fly", {}), ("rpc", {"method": "fly", "data": {}})]
+    ("method", "params"),
+    [("sub_refresh", {"channel": ROOM}), ("fly:7", {}), ("rpc", {"method": "fly", "data": {}})],
 )
 def test_an_unknown_method_is_named_with_those_that_there_are(method: str, params: Any) -> None:
     """As the protocol has it: method not found."""
-    command = unfit(method, params)
+    command = read(method, params)
+    assert isinstance(command, commands.Unfit)
+    error = replies.Error(id=command.id, code=command.code, message=command.message, temporary=False)
+    assert written(error)["id"] == 7
     assert command.code is ErrorCode.UNKNOWN_TYPE
     assert "there are" in command.message
 
