@@ -534,7 +534,7 @@ class Reader:
 
     def _localised(self, text: str) -> str:
         for router in self._routers[-1:]:
-            text = text.replace("ws://127.0.0.1:8000/v1/ws", router.ws_url)
+            text = text.replace("ws://127.0.0.1:8000/", router.ws_url.removesuffix("v1/ws"))
             text = text.replace("http://127.0.0.1:8001", router.api_url)
         for shown, real in self._epochs.items():
             text = text.replace(shown, real)
@@ -582,6 +582,7 @@ GUIDES = (
     "delivery",
     "alerts",
     "subscribe",
+    "centrifuge",
     "test-your-application",
     "tokens",
     "plug-in",

@@ -177,6 +177,14 @@ async def test_a_door_that_is_shut_is_not_there() -> None:
         assert PATH.encode() not in body
 
 
+async def test_emulation_is_not_there(router: Router) -> None:
+    """Only WebSocket is spoken: what a client tries when that fails is not found."""
+    for path in ("/connection/http_stream", "/connection/sse", "/emulation", "/connection/webtransport"):
+        async with RawClient(router.addresses.ws_url) as client:
+            status, _, _ = await client.request(path=path)
+            assert status == 404
+
+
 # --- rooms
 
 
