@@ -127,6 +127,14 @@ REPLIES: list[tuple[replies.Reply, dict[str, Any]]] = [
         {"type": "notice", "code": "token_expiring", "expires_at": "t"},
     ),
     (replies.Notice(code="resumed", rooms=[ROOM]), {"type": "notice", "code": "resumed", "rooms": [ROOM]}),
+    (
+        replies.MemberJoined(room=ROOM, user="ann", connection="c"),
+        {"type": "joined", "room": ROOM, "user": "ann", "connection": "c"},
+    ),
+    (
+        replies.MemberLeft(room=ROOM, user="ann", connection="c"),
+        {"type": "left", "room": ROOM, "user": "ann", "connection": "c"},
+    ),
     (replies.Revoked(room=ROOM, reason="r"), {"type": "revoked", "room": ROOM, "reason": "r"}),
     (
         replies.Error(code=ErrorCode.BUSY, message="m", temporary=True, retry_after_ms=9),
