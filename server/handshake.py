@@ -62,7 +62,7 @@ class Gate:
             return _text(http.HTTPStatus.BAD_REQUEST, f"The path is not one: {error}.")
         if url.path == "/healthz":
             return _json(http.HTTPStatus.OK, {"status": "ok"})
-        door = self._doors.get(url.path)
+        door = self._doors.get(url.path) or self._doors.get(f"{url.path}/")
         if door is None:
             text = f"There is nothing here. WebSocket clients connect to {self._paths}."
             return _text(http.HTTPStatus.NOT_FOUND, text)
@@ -88,7 +88,12 @@ class Gate:
         turned_away = door.refuse(query, [each.strip() for each in offered.split(",") if each.strip()])
         if turned_away is not None:
             status, text, content_type = turned_away
-            return _response(http.HTTPStatus(status), content_type, f"{text}\n", None)
+            response = _response(http.HTTPStatus(status), content_type, f"{text}\n", None)
+            origin = request.headers.get("Origin")
+            if origin is not None:  # one that may connect: its page may read why this failed
+                response.headers["Access-Control-Allow-Origin"] = origin
+                response.headers["Vary"] = "Origin"
+            return response
         if not offered.strip() and _SUBPROTOCOL in request.headers:
             del request.headers[_SUBPROTOCOL]  # some clients send an empty one, which the library takes for malformed
         assert isinstance(connection, GuardedConnection)

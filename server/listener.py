@@ -37,6 +37,7 @@ from .protocols.centrifuge import CentrifugeDoor
 from .protocols.deflate import OFFER, DeflatingCodecs
 from .protocols.door import Door
 from .protocols.native import NativeDoor
+from .protocols.socketio import SocketioDoor
 from .registry import Registry
 from .settings import Settings
 from .wire import WRITE_LIMIT, GuardedConnection, Wire
@@ -50,8 +51,14 @@ _BACKLOG = 65_535
 _CLOSE_TIMEOUT_S = 5.0
 _DRAIN_SPREAD_MS = 10_000
 _STANDARD_CODES = range(1000, 1016)
-_DOORS: Mapping[str, Callable[[], Door]] = {
-    "centrifuge": CentrifugeDoor,
+_DOORS: Mapping[str, Callable[[Settings], Door]] = {
+    "centrifuge": lambda _: CentrifugeDoor(),
+    "socketio": lambda settings: SocketioDoor(
+        settings.socketio_namespaces,
+        heartbeat_s=settings.heartbeat_s,
+        pong_timeout_s=settings.pong_timeout_s,
+        message_bytes=settings.message_bytes,
+    ),
 }
 """Those that the setting `doors` opens."""
 
@@ -83,9 +90,12 @@ class Listener:
         self._supervisor = supervisor
         self._ports = ports
         self._registry = registry
-        self._doors: tuple[Door, ...] = (NativeDoor(), *(_DOORS[name]() for name in settings.doors if name in _DOORS))
+        self._doors: tuple[Door, ...] = (NativeDoor(), *(_DOORS[name](settings) for name in settings.doors))
         # Close codes that are counted each by itself: a client may send any of 4,000.
-        self._counted = {*_STANDARD_CODES, *(door.part(code, "").code for door in self._doors for code in CloseCode)}
+        self._counted = {
+            *_STANDARD_CODES,
+            *(door.part(code, "", door.codec).code for door in self._doors for code in CloseCode),
+        }
         self._codecs = {door.name: DeflatingCodecs(door.codec) for door in self._doors}
         self._pressure = pressure
         self._draining = False

@@ -22,6 +22,7 @@ MAKE_SECRET = 'export POSTROOM_SECRET=$(python3 -c "import secrets; print(secret
 _LONGEST_SECRET = 65_536
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?\Z")
+_NAMESPACE = re.compile(r"/[A-Za-z0-9._~/-]{0,100}\Z")
 _PLUGIN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*\Z")
 
 
@@ -165,10 +166,22 @@ def _check_plugins(value: object) -> str | None:
     return None
 
 
+def _check_namespaces(value: object) -> str | None:
+    assert isinstance(value, tuple)
+    for namespace in value:
+        if not _NAMESPACE.match(namespace):
+            return (
+                f"{namespace!r} is not a namespace: a slash, and then up to 100 letters, digits and -._~/ "
+                "as they stand in a client's URL; for example /admin"
+            )
+    return None
+
+
 _CHECKS = {
     "secret": _check_secret,
     "journal": _check_journal,
     "jwks_url": _check_jwks_url,
     "origins": _check_origins,
     "plugins": _check_plugins,
+    "socketio_namespaces": _check_namespaces,
 }

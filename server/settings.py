@@ -114,6 +114,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Protocols whose events are sent compressed to clients that can read it: `postroom.v1`, `centrifuge`. Empty:
     none."""
 
+    socketio_namespaces: tuple[str, ...] = ("/",)
+    """Namespaces that Socket.IO clients may connect to, all of them to the same rooms; `/` is always one of them."""
+
     max_connections: Count = 20_000
     """Connections of this process."""
     max_connections_per_user: CountOrZero = 20

@@ -22,7 +22,7 @@ from actors.codec import Codec
 from actors.errors import CloseCode
 from actors.line import Line
 from actors.mailbox import Mailbox
-from actors.messages import Frame, Writable
+from actors.messages import Close, Frame, Writable
 from actors.pressure import Pressure
 from actors.throttle import TokenBucket
 
@@ -372,7 +372,7 @@ class Wire(Line):
         """Start the closing handshake; cut the socket when it does not end in time."""
         self.open = False
         if self._closing is None:
-            parting = self.door.part(code, reason)
+            parting = self.door.part(code, reason, self.codec)
             if parting.last_words:
                 self.write(parting.last_words)
             self.close_code = parting.code
@@ -412,7 +412,8 @@ class Wire(Line):
     async def receive(self, message: str | bytes) -> None:
         """Hand a message to the actor when not too much is under way any more."""
         if isinstance(message, bytes):
-            self.close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames")
+            if self._closing is None:  # by the mailbox: what was said before is answered before
+                self._mailbox.tell(Close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames"))
             return
         while not self.take(message):
             await self.caught_up()

@@ -70,6 +70,6 @@ class CentrifugeDoor:
         """Say nothing: the client begins."""
         return b""
 
-    def part(self, code: int, reason: str) -> Parting:
+    def part(self, code: int, reason: str, codec: Codec) -> Parting:
         """Close with the code from which a client knows whether to come back."""
         return Parting(CLOSE_CODES.get(code, code), reason)

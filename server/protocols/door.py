@@ -57,5 +57,11 @@ class Door(Protocol):
     def greet(self, connection: str) -> bytes:
         """Return the frames with which the router begins; `connection` is the connection's id."""
 
-    def part(self, code: int, reason: str) -> Parting:
-        """Say in the protocol's words that a connection is closed with one of `actors.errors.CloseCode`."""
+    def part(self, code: int, reason: str, codec: Codec) -> Parting:
+        """Say in the protocol's words that a connection is closed with one of `actors.errors.CloseCode`.
+
+        Args:
+            code: The code.
+            reason: Why, in a few words.
+            codec: What the connection speaks.
+        """

@@ -100,7 +100,7 @@ class NativeDoor:
         """Say nothing: the client begins."""
         return b""
 
-    def part(self, code: int, reason: str) -> Parting:
+    def part(self, code: int, reason: str, codec: Codec) -> Parting:
         """Close with the code as it is."""
         return Parting(code, reason)
 
