@@ -225,7 +225,7 @@ def _command(packet: Packet) -> commands.Command:
         known = ", ".join(sorted(map(str, _COMMANDS)))
         message = f"there is no event {str(name)[:80]!r}; there are {known}"
         raise BadMessage(ErrorCode.UNKNOWN_TYPE, message, packet.id)
-    said = arguments[0] if arguments else {}
+    said = arguments[0] if arguments and arguments[0] is not None else {}
     short = _SHORT[command]
     if isinstance(said, str) and short is not None:
         said = {short: said}

@@ -494,22 +494,25 @@ async def test_the_event_on_which_a_connection_fails_is_acknowledged_with_an_err
 async def test_a_client_that_reads_too_slowly_is_closed_without_a_word() -> None:
     """So that it comes back by itself, with its position; the others have got everything meanwhile."""
     filling, count = "x" * 30_000, 400
-    async with running_router(dev=True, outbox_bytes=256 * 1024) as router:
-        async with Raw(router, receive_bytes=16 * 1024) as slow, NativeClient(router.addresses.ws_url) as steady:
-            await slow.connect()
-            await slow.ask("subscribe", "doc:1")
-            await steady.subscribe("doc:1")
-            state = state_of(router, slow)
-            slow.stop_reading()
-            reading = asyncio.create_task(steady.events(count + 1))
-            for n in range(count):
-                await publish(router, "doc:1", "a.b", {"n": n, "filling": filling})
-            await wait_until(lambda: state.wire.stuck, "it has had its chance")
-            await publish(router, "doc:1", "a.b", {"n": count})
-            assert in_chain(await reading) == count + 1
-            await wait_until(lambda: state.wire.close_code == CloseCode.SLOW_CONSUMER, "it counts as slow")
-            slow.resume_reading()
-            async with asyncio.timeout(WAIT_S):
-                packets, code = await slow.last()
+    async with (
+        running_router(dev=True, outbox_bytes=256 * 1024) as router,
+        Raw(router, receive_bytes=16 * 1024) as slow,
+        NativeClient(router.addresses.ws_url) as steady,
+    ):
+        await slow.connect()
+        await slow.ask("subscribe", "doc:1")
+        await steady.subscribe("doc:1")
+        state = state_of(router, slow)
+        slow.stop_reading()
+        reading = asyncio.create_task(steady.events(count + 1))
+        for n in range(count):
+            await publish(router, "doc:1", "a.b", {"n": n, "filling": filling})
+        await wait_until(lambda: state.wire.stuck, "it has had its chance")
+        await publish(router, "doc:1", "a.b", {"n": count})
+        assert in_chain(await reading) == count + 1
+        await wait_until(lambda: state.wire.close_code == CloseCode.SLOW_CONSUMER, "it counts as slow")
+        slow.resume_reading()
+        async with asyncio.timeout(WAIT_S):
+            packets, code = await slow.last()
     assert code == CloseCode.SLOW_CONSUMER
     assert packets[-1].startswith('42["a.b"')
