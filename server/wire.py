@@ -22,7 +22,7 @@ from actors.codec import Codec
 from actors.errors import CloseCode
 from actors.line import Line
 from actors.mailbox import Mailbox
-from actors.messages import Close, Frame, Writable
+from actors.messages import Frame, Writable
 from actors.pressure import Pressure
 from actors.throttle import TokenBucket
 
@@ -412,8 +412,9 @@ class Wire(Line):
     async def receive(self, message: str | bytes) -> None:
         """Hand a message to the actor when not too much is under way any more."""
         if isinstance(message, bytes):
-            if self._closing is None:  # by the mailbox: what was said before is answered before
-                self._mailbox.tell(Close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames"))
+            if self._under_way and self._pressure is not None:  # what was said before is answered before
+                await self._down_to(0)
+            self.close(CloseCode.BINARY_FRAME, "binary frame; send JSON in text frames")
             return
         while not self.take(message):
             await self.caught_up()
@@ -443,17 +444,21 @@ class Wire(Line):
         Meanwhile the client's pongs wait behind what is not read: that they are late says nothing of how it reads.
         """
         if self.busy:
-            self._go_on_at = self._under_way // 2
             if self._pressure is not None and self._under_way < self._most:
                 self._pressure.felt = True
             if self._pacer is not None:
                 self._pacer.excuse(self.written)
                 self._follow(self._pacer)
-            self._caught_up = self._connection.loop.create_future()
-            await self._caught_up
+            await self._down_to(self._under_way // 2)
             if self._pacer is not None:
                 self._pacer.hear(self.written)
                 self._follow(self._pacer)
+
+    async def _down_to(self, under_way: int) -> None:
+        """Wait until no more than this is under way, or the socket is gone."""
+        self._go_on_at = under_way
+        self._caught_up = self._connection.loop.create_future()
+        await self._caught_up
 
     def full(self) -> None:
         """The socket takes no more."""
