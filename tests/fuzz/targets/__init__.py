@@ -25,6 +25,7 @@ DECODERS = (
     "publish",
     "records",
     "snapshot",
+    "socketio",
     "tokens",
     "toml",
 )
