@@ -384,3 +384,15 @@ def test_settings_do_not_change() -> None:
     with pytest.raises(AttributeError):
         Settings().port = 1  # type: ignore[misc]  # what is tested
     assert msgspec.structs.replace(Settings(), port=1).port == 1
+
+
+@pytest.mark.parametrize("namespace", ["", "admin", "/a b", "/a,b", "/ä", "/a?b", "/" + "x" * 101])
+def test_a_namespace_is_refused_that_no_client_can_name(namespace: str) -> None:
+    """It stands in clients' URLs, and between a slash and a comma in their packets."""
+    assert "is not a namespace" in str(refusal({"dev": True, "socketio_namespaces": [namespace]}))
+
+
+def test_namespaces_are_a_list_in_the_environment() -> None:
+    """Separated by commas, as all lists are."""
+    settings = load({"dev": True}, {"POSTROOM_SOCKETIO_NAMESPACES": "/admin, /shop/2"})
+    assert settings.socketio_namespaces == ("/admin", "/shop/2")
