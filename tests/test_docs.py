@@ -534,7 +534,9 @@ class Reader:
 
     def _localised(self, text: str) -> str:
         for router in self._routers[-1:]:
-            text = text.replace("ws://127.0.0.1:8000/", router.ws_url.removesuffix("v1/ws"))
+            address = router.ws_url.removeprefix("ws").removesuffix("/v1/ws")
+            text = text.replace("ws://127.0.0.1:8000/", f"ws{address}/")
+            text = text.replace("http://127.0.0.1:8000", f"http{address}")
             text = text.replace("http://127.0.0.1:8001", router.api_url)
         for shown, real in self._epochs.items():
             text = text.replace(shown, real)
@@ -583,6 +585,7 @@ GUIDES = (
     "alerts",
     "subscribe",
     "centrifuge",
+    "socket-io",
     "test-your-application",
     "tokens",
     "plug-in",
