@@ -14,7 +14,7 @@ import pytest
 from actors.connection import Connection
 from actors.errors import CloseCode
 from actors.ledger import ConnectionState
-from actors.messages import Close, Frame
+from actors.messages import Close, Drain, Frame
 from server.app import Router
 from tests.server.test_socketio import MALFORMED
 
@@ -175,6 +175,17 @@ async def test_another_version_or_session_is_refused(router: Router, query: str,
         status, headers, body = await client.upgrade(path=f"/socket.io/?{query}")
     assert (status, json.loads(body)["code"]) == (400, code)
     assert "access-control-allow-origin" not in headers
+
+
+async def test_compression_is_not_taken_up() -> None:
+    """Whatever protocols may compress."""
+    async with (
+        running_router(dev=True, compression=("postroom.v1",)) as router,
+        RawClient(router.addresses.ws_url) as client,
+    ):
+        status, headers, _ = await client.upgrade("Sec-WebSocket-Extensions: permessage-deflate", path=PATH)
+    assert status == 101
+    assert "sec-websocket-extensions" not in headers
 
 
 async def test_a_token_in_the_url_is_refused(router: Router) -> None:
@@ -372,19 +383,17 @@ async def test_an_operators_close_tells_the_client_to_stay_away(router: Router) 
     """In its own namespace."""
     async with connected(router, "/admin") as client:
         state = state_of(router, client)
-        assert state.protocol == "socket.io"
+        assert state.protocol == "socketio"
         state.mailbox.tell(Close(CloseCode.OPERATOR, "operator"))
         assert await client.last() == (["41/admin,", "1"], CloseCode.OPERATOR)
 
 
-async def test_a_drain_tells_when_to_come_back_and_closes_without_a_word() -> None:
+async def test_a_drain_tells_when_to_come_back_and_closes_without_a_word(router: Router) -> None:
     """Official clients come back by themselves then."""
-    async with running_router(dev=True) as router, Raw(router) as client:
-        await client.connect()
-        stopping = asyncio.create_task(router.stop())
-        assert (await client.event("notice"))["code"] == "draining"
+    async with connected(router) as client:
+        state_of(router, client).mailbox.tell(Drain(reconnect_in_ms=5))
+        assert await client.event("notice") == {"code": "draining", "reconnect_in_ms": 5}
         assert await client.last() == ([], CloseCode.DRAINING)
-        await stopping
 
 
 async def test_a_binary_event_is_answered_and_its_attachment_ends_the_connection(router: Router) -> None:

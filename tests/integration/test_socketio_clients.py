@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -11,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from actors.errors import CloseCode
 from actors.ledger import ConnectionState
+from actors.messages import Close
 from server.app import Router
 
 from ..conftest import RouterProcess, running_router
-from ..native_client import Message, NativeClient
+from ..native_client import WAIT_S, Message, NativeClient
 from .network import Relay
 from .operators import Operator
 from .services import crash, in_chain, numbers, publish, wait_until
@@ -75,7 +78,7 @@ async def events(client: Official, count: int, *names: str) -> list[Message]:
 
 def state_of(router: Router) -> ConnectionState:
     """Return what the router holds of the one client of Socket.IO."""
-    (state,) = [state for state in router.registry.states if state.protocol == "socket.io"]
+    (state,) = [state for state in router.registry.states if state.protocol == "socketio"]
     return state
 
 
@@ -100,6 +103,27 @@ async def test_a_client_connects_with_its_token_and_has_every_event_acknowledged
         await client.send("send", name="cheer", argument={})
         (error,) = await events(client, 1, "error")
         assert error["code"] == "unknown_type"
+
+
+async def test_the_javascript_of_the_guide_runs_as_it_stands(node_modules: Path) -> None:
+    """From connecting to the event that it publishes; the Python of the guide is run with the guides."""
+    guide = Path(__file__).parents[2] / "docs" / "how-to" / "socket-io.md"
+    found = re.search(r"```js\n(.*?)```\n\nIt prints:\n\n```\n(.*?)```", guide.read_text(), re.DOTALL)
+    assert found is not None
+    code, printed = found.groups()
+    async with running_router(dev=True) as router:
+        script = node_modules / ".guide" / "socket-io.mjs"  # where it finds its packages
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(code.replace("http://127.0.0.1:8000", address(router)))
+        process = await asyncio.create_subprocess_exec("node", str(script), stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(WAIT_S):
+                lines = [(await process.stdout.readline()).decode() for _ in printed.splitlines()]
+        finally:
+            process.kill()
+            await process.communicate()
+    assert "".join(lines) == printed
 
 
 async def test_every_kind_of_event_arrives_under_its_own_name(client: Official) -> None:
@@ -244,11 +268,14 @@ async def test_a_client_that_disconnects_is_gone(client: Official) -> None:
 
 async def test_an_expired_token_brings_the_client_back_with_the_next_one(client: Official, token: Token) -> None:
     """It is asked for each time it connects."""
-    async with running_router(token_grace_s=0.0) as router:
-        await connected(client, address(router), token=token("ann", ttl_s=1))
-        await client.send("give", token=token("ann"))
-        await client.next("disconnect")
+    async with running_router() as router:
+        await connected(client, address(router), token=token("ann"))
+        await client.send("give", token=token("bob"))
+        state_of(router).mailbox.tell(Close(CloseCode.TOKEN_EXPIRED, "token_expired"))
+        assert (await client.next("disconnect"))["reason"] in ("transport close", "transport error")
         await client.next("connect")
+        (welcome,) = await events(client, 1, "welcome")
+        assert welcome["user"] == "bob"
 
 
 async def test_a_binary_event_is_refused_and_ends_the_connection(client: Official) -> None:

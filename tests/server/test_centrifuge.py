@@ -521,9 +521,9 @@ def test_a_close_code_tells_the_clients_whether_to_come_back() -> None:
         assert (3000 <= theirs < 3500) is (ours in back)
         assert 3000 <= theirs < 4000
     assert all(code in CLOSE_CODES or code < 3000 for code in CloseCode)
-    parting = CentrifugeDoor().part(CloseCode.SLOW_CONSUMER, "slow")
+    parting = CentrifugeDoor().part(CloseCode.SLOW_CONSUMER, "slow", CODEC)
     assert parting == (3008, "slow", b"")
-    assert CentrifugeDoor().part(CloseCode.TOO_BIG, "").code == 1009
+    assert CentrifugeDoor().part(CloseCode.TOO_BIG, "", CODEC).code == 1009
 
 
 # --- whatever comes in
