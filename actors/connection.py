@@ -39,6 +39,7 @@ from .messages import (
     Published,
     Recheck,
     Refused,
+    Request,
     Revoke,
     WireClosed,
     Writable,
@@ -195,6 +196,11 @@ class Connection(LoopActor):
         finally:
             self._wire.done()
 
+    @handles(Request)
+    def _request(self, message: Request) -> None:
+        if not self._state.closed:
+            self._obey(message.command)
+
     def _obey(self, command: commands.Command) -> None:
         identity = self._state.identity
         self._state.answered = None
@@ -260,6 +266,8 @@ class Connection(LoopActor):
         self._leave(room)
         if self._state.welcomed:  # else the welcome says it, or a room that is asked anew
             self._put(revoked)
+        if room == self._state.only_room:
+            self._close(CloseCode.NORMAL, f"{room}: {reason}")
 
     @handles(Include)
     def _include(self, message: Include) -> None:
@@ -270,7 +278,8 @@ class Connection(LoopActor):
         try:
             if state.closed or state.draining:
                 raise Refusal(ErrorCode.NOT_FOUND, "the connection is about to be closed")
-            self._desk.include(room, identity)
+            if state.only_room in (None, room):
+                self._desk.include(room, identity)
         except Refusal as refusal:
             message.reply_to.tell(Refused(None, refusal))
             return
@@ -359,12 +368,18 @@ class Connection(LoopActor):
 
     def _greet(self, hello: commands.Hello, identity: Identity) -> None:
         self._state.identity = identity
-        self._greeting = Greeting(hello, identity, self._desk, self._ports.limits.rooms)
+        own = identity.own_rooms if self._state.only_room is None else ()
+        self._greeting = Greeting(hello, identity, own, self._desk, self._ports.limits.rooms)
+        if self._greeting.complete:
+            self._greeted(self._greeting)
 
     def _room_answered_hello(self, room: str, answer: Joined | Refused) -> None:
         if self._greeting is not None and self._greeting.take(room, answer):
-            greeting, self._greeting = self._greeting, None
-            self._welcome(greeting)
+            self._greeted(self._greeting)
+
+    def _greeted(self, greeting: Greeting) -> None:
+        self._greeting = None
+        self._welcome(greeting)
 
     def _welcome(self, greeting: Greeting) -> None:
         state = self._state

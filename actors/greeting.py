@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -34,16 +34,18 @@ class Greeting:
     Args:
         hello: The command.
         identity: Who said it.
+        own: The rooms that it joins by itself.
         desk: Passes the subscriptions on.
         most_rooms: How many rooms may be resumed.
     """
 
-    def __init__(self, hello: commands.Hello, identity: Identity, desk: Desk, most_rooms: int) -> None:
+    def __init__(
+        self, hello: commands.Hello, identity: Identity, own: Sequence[str], desk: Desk, most_rooms: int
+    ) -> None:
         self._hello = hello
         self._identity = identity
         self.behind: set[str] = set()
         """Rooms that have let the connection in and had events since: the welcome comes first, then their history."""
-        own = identity.own_rooms
         resumed = [room for room in hello.resume if room not in own]
         self._answers: dict[str, Joined | Refused | None] = dict.fromkeys((*own, *resumed))
         for number, room in enumerate(self._answers):
@@ -58,6 +60,11 @@ class Greeting:
     def take(self, room: str, answer: Joined | Refused) -> bool:
         """Take a room's answer; return whether all are there."""
         self._answers[room] = answer._replace(tag=None)  # which names this object: it would wait for the collector
+        return self.complete
+
+    @property
+    def complete(self) -> bool:
+        """Whether every room has answered."""
         return None not in self._answers.values()
 
     @property

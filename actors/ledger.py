@@ -40,6 +40,7 @@ class ConnectionState:
         "mailbox",
         "obeying",
         "offered_token",
+        "only_room",
         "outbox",
         "pending",
         "protocol",
@@ -60,6 +61,7 @@ class ConnectionState:
         outbox: Outbox,
         offered_token: str | None,
         protocol: str = "",
+        only_room: str | None = None,
     ) -> None:
         self.id = id
         self.protocol = protocol
@@ -69,6 +71,8 @@ class ConnectionState:
         self.outbox = outbox
         self.offered_token = offered_token
         """From the `Authorization` header; used where `hello` brings none."""
+        self.only_room = only_room
+        """The room for which the client is here, and for no other: it ends with it. None: it may be in any."""
         self.identity: Identity | None = None
         """None until `hello` was accepted."""
         self.hello: Hello | None = None

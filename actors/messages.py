@@ -50,6 +50,7 @@ __all__ = [
     "Receipt",
     "Recheck",
     "Refused",
+    "Request",
     "Restart",
     "Revoke",
     "Shutdown",
@@ -263,6 +264,12 @@ class Frame(NamedTuple):
     """A text frame came in."""
 
     text: str
+
+
+class Request(NamedTuple):
+    """A command of a client whose protocol has no frame for it."""
+
+    command: Command
 
 
 class Writable(NamedTuple):

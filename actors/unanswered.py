@@ -22,6 +22,7 @@ from .messages import (
     Joined,
     Published,
     Refused,
+    Request,
     Revoke,
     WireClosed,
 )
@@ -48,7 +49,7 @@ def unanswered(message: Any, state: ConnectionState) -> Sequence[commands.Comman
     """
     if isinstance(message, Frame):
         return _of_frame(message, state)
-    if isinstance(message, Authenticated):
+    if isinstance(message, Authenticated | Request):
         return [message.command]
     if isinstance(message, Joined) and isinstance(message.tag, commands.Subscribe):
         if state.subscriptions.get(message.subscription.room) is message.subscription:
