@@ -59,6 +59,7 @@ from .listener import Listener
 from .logs import redact
 from .orders import Orders
 from .origins import OriginPolicy
+from .reception import Reception
 from .registry import Registry
 from .reloading import Reloading
 from .settings import MEMORY, Settings
@@ -218,7 +219,10 @@ class Router:
         )
         api_ports: list[int] = []
         origins = OriginPolicy(settings, lambda: api_ports[0])
-        self._listener = Listener(settings, connections, ports, self.registry, origins, pressure, shares)
+        self._reception = Reception(settings, connections, ports, self.registry)
+        self._listener = Listener(
+            settings, self._reception, self.meters, self.registry.per_address, origins, pressure, shares
+        )
         self._publishing = Publishing(self.source, settings.message_bytes, pressure)
         orders = Orders(self.report)
         calls = [
@@ -266,8 +270,11 @@ class Router:
         if self._started:
             self.report("draining", connections=len(self.registry))
             await self._record_kept()  # so that who follows the record hears of it before they have to go
-        await self._listener.drain()
+        self._listener.close()
+        await self._reception.drain()
+        await self._listener.stop()
         await self._api.stop()
+        self._reception.stop()
         self._authenticator.close()
         if self._started:
             self.report("stopped")

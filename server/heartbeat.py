@@ -5,10 +5,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+from typing import Protocol
 
-from .wire import GuardedConnection
+__all__ = ["Heartbeat", "Pinged"]
 
-__all__ = ["Heartbeat"]
+
+class Pinged(Protocol):
+    """A client's socket."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether the client was to answer, and did not."""
+
+    def ping_now(self) -> None:
+        """Send a ping; what comes in from now on answers it."""
+
+    def cut(self) -> None:
+        """Drop the socket at once, with what waits in it."""
 
 
 class Heartbeat:
@@ -26,25 +39,25 @@ class Heartbeat:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, interval_s: float, timeout_s: float) -> None:
         self._loop = loop
         self._tick_s = min(1.0, interval_s / 2, timeout_s / 2)
-        self._slots: list[set[GuardedConnection]] = [set() for _ in range(max(1, round(interval_s / self._tick_s)))]
+        self._slots: list[set[Pinged]] = [set() for _ in range(max(1, round(interval_s / self._tick_s)))]
         self._timeout_ticks = math.ceil(timeout_s / self._tick_s)
-        self._pinged: dict[int, list[GuardedConnection]] = {}
+        self._pinged: dict[int, list[Pinged]] = {}
         self._tick_number = 0
         self._next_slot = itertools.cycle(range(len(self._slots)))
-        self._slot_of: dict[GuardedConnection, int] = {}
+        self._slot_of: dict[Pinged, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._slot_of)
 
-    def add(self, connection: GuardedConnection) -> None:
+    def add(self, connection: Pinged) -> None:
         """Ping this connection from now on."""
         slot = self._slot_of[connection] = next(self._next_slot)
         self._slots[slot].add(connection)
         if self._timer is None:
             self._timer = self._loop.call_later(self._tick_s, self._tick)
 
-    def remove(self, connection: GuardedConnection) -> None:
+    def remove(self, connection: Pinged) -> None:
         """Leave this connection alone."""
         self._slots[self._slot_of.pop(connection)].discard(connection)
 

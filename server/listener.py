@@ -1,4 +1,4 @@
-"""Listener: the WebSocket server. Sockets in, a Connection actor for each out.
+"""Listener: the WebSocket server. Sockets in, their clients at the reception out.
 
 The handler outlives the actor, and with it wire and mailbox: what comes in is whichever Connection's lives there now.
 """
@@ -6,50 +6,37 @@ The handler outlives the actor, and with it wire and mailbox: what comes in is w
 from __future__ import annotations
 
 import asyncio
-import itertools
-import secrets
 from collections.abc import Callable, Mapping
-from functools import partial
 
-import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.protocol import State
 
-from actors.child import ChildSpec
-from actors.connection import Connection
 from actors.errors import CloseCode
 from actors.ledger import ConnectionState
-from actors.mailbox import Exit, Mailbox
-from actors.messages import Drain, StartChild, WireClosed
-from actors.outbox import Outbox
-from actors.ports import ConnectionPorts
+from actors.meters import Meters
 from actors.pressure import Pressure
-from actors.streams import leave_all
 
 from .arrivals import Arrivals
 from .auth import bearer
-from .closings import Closing, Closings
+from .closings import Closing
 from .descriptors import Shares
 from .handshake import Gate, select_subprotocol
-from .heartbeat import Heartbeat
 from .origins import OriginPolicy
 from .protocols.centrifuge import CentrifugeDoor
 from .protocols.deflate import OFFER, DeflatingCodecs
 from .protocols.door import Door
 from .protocols.native import NativeDoor
 from .protocols.socketio import SocketioDoor
-from .registry import Registry
+from .reception import Reception
 from .settings import Settings
-from .wire import WRITE_LIMIT, GuardedConnection, Wire
+from .stall import WRITE_LIMIT
+from .wire import GuardedConnection, Wire
 
 __all__ = ["Listener"]
-
-log = structlog.get_logger("postroom.listener")
 
 _BACKLOG = 65_535
 """Connections that the kernel may hold for us; it has a bound of its own below this (`net.core.somaxconn`)."""
 _CLOSE_TIMEOUT_S = 5.0
-_DRAIN_SPREAD_MS = 10_000
 _STANDARD_CODES = range(1000, 1016)
 _DOORS: Mapping[str, Callable[[Settings], Door]] = {
     "centrifuge": lambda _: CentrifugeDoor(),
@@ -64,13 +51,13 @@ _DOORS: Mapping[str, Callable[[Settings], Door]] = {
 
 
 class Listener:
-    """Accepts WebSocket clients and gives each one an actor.
+    """Accepts WebSocket clients.
 
     Args:
         settings: Address, limits and time-outs.
-        supervisor: The supervisor of the connections.
-        ports: What every Connection works with.
-        registry: Counts the connections.
+        reception: Where they go.
+        meters: Count those that are refused.
+        per_address: Connections of one client address; 0: no cap.
         origins: Which web pages may connect.
         pressure: Says how much publishers may have under way.
         shares: How many sockets there may be.
@@ -79,17 +66,16 @@ class Listener:
     def __init__(
         self,
         settings: Settings,
-        supervisor: Mailbox,
-        ports: ConnectionPorts,
-        registry: Registry,
+        reception: Reception,
+        meters: Meters,
+        per_address: int,
         origins: OriginPolicy,
         pressure: Pressure,
         shares: Shares,
     ) -> None:
         self._settings = settings
-        self._supervisor = supervisor
-        self._ports = ports
-        self._registry = registry
+        self._reception = reception
+        self._meters = meters
         self._doors: tuple[Door, ...] = (NativeDoor(), *(_DOORS[name](settings) for name in settings.doors))
         # Close codes that are counted each by itself: a client may send any of 4,000.
         self._counted = {
@@ -98,20 +84,14 @@ class Listener:
         }
         self._codecs = {door.name: DeflatingCodecs(door.codec) for door in self._doors}
         self._pressure = pressure
-        self._draining = False
         self._server: Server | None = None
         self._origins = origins
-        self._prefix = secrets.token_hex(4)
-        self._numbers = itertools.count(1)
-        self._all_closed: asyncio.Future[None] | None = None
         self._arrivals = Arrivals(
             most_unfinished=shares.handshakes,
             most_sockets=shares.connections + shares.handshakes,
-            per_address=registry.per_address,
-            rejected=ports.meters.rejected,
+            per_address=per_address,
+            rejected=meters.rejected,
         )
-        self._heartbeat: Heartbeat | None = None
-        self._closings = Closings(ports.clock)
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port.
@@ -120,14 +100,11 @@ class Listener:
             OSError: The address cannot be listened on.
         """
         settings = self._settings
-        self._heartbeat = Heartbeat(
-            asyncio.get_running_loop(), interval_s=settings.heartbeat_s, timeout_s=settings.pong_timeout_s
-        )
         self._server = await serve(
             self._handle,
             host,
             port,
-            process_request=Gate(self._doors, settings.compression, self._origins, lambda: self._draining),
+            process_request=Gate(self._doors, settings.compression, self._origins, lambda: self._reception.draining),
             select_subprotocol=select_subprotocol,
             compression=None,  # the library's own: one compressor for each connection
             extensions=[OFFER] if settings.compression else None,
@@ -166,10 +143,10 @@ class Listener:
         address = connection.remote_address[0] if connection.remote_address else ""
         self._arrivals.let_in(connection)
         connection.forget_request()
-        refusal = self._registry.refuse(address)
-        meters = self._ports.meters
+        reception = self._reception
+        refusal = reception.refuse(address)
         if refusal is not None:
-            meters.rejected["handshake", "too_many_connections"] += 1
+            self._meters.rejected["handshake", "too_many_connections"] += 1
             self._arrivals.refuse(connection)
             state.wire.close(CloseCode.TOO_MANY_CONNECTIONS, refusal)  # and drop what it says: nobody takes it
             connection.receive_waiting()
@@ -177,70 +154,44 @@ class Listener:
             state.mailbox.close()
             connection.wire = None
             return
-        assert self._heartbeat is not None
-        meters.opened += 1
-        self._registry.add(state, address)
         assert connection.door is not None
         state.wire.write(connection.door.greet(state.id))
-        self._heartbeat.add(connection)
-        spec = ChildSpec(
-            state.mailbox.name,
-            partial(self._start_actor, state),
-            restart="transient",
-            on_give_up=partial(self._give_up, state),
-            given_up_notice="its client is closed with 1011 and may come back with its positions, which are good",
-        )
-        self._supervisor.tell(StartChild(spec, state.mailbox))
+        reception.heartbeat.add(connection)
+        reception.begin(state, address)
         try:
             connection.receive_waiting()
             await connection.gone
             await connection.wait_received()
         finally:
-            meters.closed[self._end_of(connection)] += 1
-            self._heartbeat.remove(connection)
-            self._registry.remove(state)
-            state.mailbox.tell(WireClosed())
-            self._tell_end(connection, state)
+            reception.heartbeat.remove(connection)
+            reception.end(state, self._closing_of(connection, state), self._end_of(connection))
             connection.wire = None
-            if self._all_closed is not None and not len(self._registry) and not self._all_closed.done():
-                self._all_closed.set_result(None)
 
     def _open(self, connection: GuardedConnection) -> ConnectionState:
-        id = f"{self._prefix}-{next(self._numbers):x}"
-        mailbox = Mailbox(name=f"connection:{id}")
+        id, mailbox = self._reception.name()
         door = connection.door
         assert connection.request is not None
         assert door is not None
         codec = self._codecs[door.name].of(connection.protocol.extensions)
-        return ConnectionState(
-            id=id,
-            mailbox=mailbox,
-            wire=Wire(connection, mailbox, door, codec, self._pressure),
-            outbox=Outbox(self._settings.outbox_bytes, codec, self._ports.meters),
-            offered_token=bearer(connection.request.headers.get("Authorization")),
+        return self._reception.state(
+            id,
+            mailbox,
+            Wire(connection, mailbox, door, codec, self._pressure),
             protocol=door.name,
+            offered_token=bearer(connection.request.headers.get("Authorization")),
         )
 
-    def _start_actor(self, state: ConnectionState, mailbox: Mailbox) -> None:
-        Connection.start(state, self._ports, mailbox=mailbox)
-
-    def _give_up(self, state: ConnectionState, _how: Exit) -> None:
-        leave_all(state)
-        state.wire.close(CloseCode.GIVEN_UP, "the supervisor gave this connection up; its position stays good")
-
-    def _tell_end(self, connection: GuardedConnection, state: ConnectionState) -> None:
+    def _closing_of(self, connection: GuardedConnection, state: ConnectionState) -> Closing:
         protocol, wire = connection.protocol, connection.wire
         sent = None if protocol.close_rcvd_then_sent else protocol.close_sent  # what the router began to close with
-        self._closings.add(
-            Closing(
-                connection=state.id,
-                user=state.identity.user if state.identity is not None else None,
-                code=connection.close_code if sent is None else sent.code,
-                by="router" if sent is not None or (wire is not None and wire.cut) else "client",
-                stalled=connection.stalled or None,
-                flooded=connection.flooded or None,
-                clean=protocol.close_rcvd is not None,
-            )
+        return Closing(
+            connection=state.id,
+            user=state.identity.user if state.identity is not None else None,
+            code=connection.close_code if sent is None else sent.code,
+            by="router" if sent is not None or (wire is not None and wire.cut) else "client",
+            stalled=connection.stalled or None,
+            flooded=connection.flooded or None,
+            clean=protocol.close_rcvd is not None,
         )
 
     def _end_of(self, connection: GuardedConnection) -> tuple[str, str]:
@@ -251,32 +202,16 @@ class Listener:
         by = "router" if sent is not None or (wire is not None and wire.cut) else "client"
         return str(code) if code in self._counted else "other", by
 
-    async def drain(self) -> None:
-        """Take no more clients; tell those there are when to come back, each in its own slot, and let them go.
+    def close(self) -> None:
+        """Take no more clients."""
+        if self._server is not None:
+            self._server.close(close_connections=False)
 
-        Returns when the last socket is closed, or cut after `drain_s` seconds.
-        """
-        self._draining = True
+    async def stop(self) -> None:
+        """Cut the sockets that are left."""
         if self._server is None:
             return
-        self._server.close(close_connections=False)
-        states = self._registry.states
-        log.info("draining", connections=len(states))
-        if states:
-            self._all_closed = asyncio.get_running_loop().create_future()
-            spread_ms = min(_DRAIN_SPREAD_MS, 2 * len(states))
-            for number, state in enumerate(states):
-                state.mailbox.tell(Drain(reconnect_in_ms=spread_ms * number // len(states)))
-            try:
-                async with asyncio.timeout(self._settings.drain_s):
-                    await self._all_closed
-            except TimeoutError:
-                log.warning("drain_timed_out", connections=len(self._registry))
-                self._ports.report("drain_timed_out", connections=len(self._registry))
         for connection in {*self._server.all_connections, *self._arrivals.unfinished}:
             if connection.protocol.state is not State.CLOSED:
                 connection.transport.abort()
         await self._server.wait_closed()
-        self._closings.flush()
-        if self._heartbeat is not None:
-            self._heartbeat.stop()

@@ -7,9 +7,6 @@ client that stopped reading, and answers a flood of pings into memory.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import sys
 from typing import Any
 
 from websockets.datastructures import Headers
@@ -20,40 +17,24 @@ from websockets.typing import BytesLike
 
 from actors.codec import Codec
 from actors.errors import CloseCode
-from actors.line import Line
 from actors.mailbox import Mailbox
-from actors.messages import Frame, Writable
+from actors.messages import Frame
 from actors.pressure import Pressure
 from actors.throttle import TokenBucket
 
+from .flow import Flow
 from .intake import MeasuredConnection
 from .pace import FIRST_PING, UNLIMITED
 from .pacer import Pacer
 from .protocols.door import Door
+from .stall import StallWatch, guard
 
-__all__ = ["WRITE_LIMIT", "GuardedConnection", "Wire"]
+__all__ = ["GuardedConnection", "Wire"]
 
-WRITE_LIMIT = 64 * 1024
-"""Bytes in a socket's write buffer from which on the outbox waits."""
-_UNSENT = 64 * 1024
-"""Bytes that the kernel takes while the client's side has no room for them (tcp(7), TCP_NOTSENT_LOWAT)."""
-
-if sys.platform == "linux":
-    import fcntl
-    import termios
-
-    _TIOCOUTQ: int | None = termios.TIOCOUTQ  # of a TCP socket: bytes that were not acknowledged (tcp(7), SIOCOUTQ)
-else:
-    _TIOCOUTQ = None
-
-_UNACKNOWLEDGED_MS = 6000
-"""How long what was sent may stay unacknowledged before TCP gives a client up (tcp(7), TCP_USER_TIMEOUT)."""
 _ANSWERED = Request("", Headers())
 """Stands for the request of every connection that was upgraded: the library asks whether there was one."""
 _OPERATOR_S = 0.8
 """How long a client that an operator closes may take over the closing handshake."""
-_STALL_LOOKS = 5
-"""How often a client that is behind is looked at within `stall_s`."""
 _UNDER_WAY = 64
 _UNDER_WAY_TRUSTED = 4096
 
@@ -72,7 +53,7 @@ class GuardedConnection(MeasuredConnection):
     """Seconds that a client may take to read what waits for it and a close after it, before it is cut."""
     checks = TokenBucket(per_s=200.0, burst=500.0, now=0.0)
     """How often clients that keep up are asked whether they still do, all of them together: each costs some 30 us."""
-    __slots__ = ("_paused_at", "_stall_timer", "door", "heard", "stalled", "wire")
+    __slots__ = ("_paused_at", "_stall_watch", "door", "heard", "stalled", "wire")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,20 +66,16 @@ class GuardedConnection(MeasuredConnection):
         """Whether it was cut because it read nothing."""
         self._paused_at = 0
         """Bytes in the write buffer when it was full: events, which are the outbox's to bound."""
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._stall_watch: StallWatch | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; a peer that vanishes while something is sent to it is found by TCP within 6 s."""
         super().connection_made(transport)
-        sock = transport.get_extra_info("socket")
-        for option, value in (("TCP_USER_TIMEOUT", _UNACKNOWLEDGED_MS), ("TCP_NOTSENT_LOWAT", _UNSENT)):
-            if sock is not None and hasattr(socket, option):
-                with contextlib.suppress(OSError):
-                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        guard(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; nothing waits for this socket any more."""
-        self._stop_stall_timer()
+        self._stop_stall_watch()
         super().connection_lost(exc)
         if self.wire is not None:
             self.wire.lost()
@@ -129,7 +106,7 @@ class GuardedConnection(MeasuredConnection):
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._stop_stall_timer()
+        self._stop_stall_watch()
         super().resume_writing()
         if self.wire is not None:
             self.wire.settle()
@@ -189,50 +166,36 @@ class GuardedConnection(MeasuredConnection):
 
     def watch_stall(self) -> None:
         """Begin to look whether a client that is behind takes anything."""
-        if self._stall_timer is None and self._watched:
-            self._look_later(self._unread(), 0)
+        if self.watched and (self._stall_watch is None or not self._stall_watch.looking):
+            self._stall_watch = StallWatch(self)
 
     @property
-    def _watched(self) -> bool:
+    def watched(self) -> bool:
+        """Whether the client is behind, by its socket or by its answers."""
         return self.paused or (self.wire is not None and self.wire.overdue)
 
-    def _look_later(self, unread: int, looks: int) -> None:
-        self._stall_timer = self.loop.call_later(self.stall_s / _STALL_LOOKS, self._check_stall, unread, looks)
+    @property
+    def under_way(self) -> int:
+        """Bytes that the client's library may not have read; 0 where nobody knows."""
+        return 0 if self.wire is None else self.wire.under_way
 
-    def _unread(self) -> int:
-        """Count the bytes that the client's side has not taken, as far as the platform tells.
+    @property
+    def patience_s(self) -> float:
+        """Seconds for which this client may seem to read nothing."""
+        return 0.0 if self.paused or self.wire is None else self.wire.patience_s
 
-        The kernel asks for more only when a third of its own buffer is free, which may be megabytes: a client that
-        reads 200 KB/s leaves the write buffer alone for 7 s (measured), so what the kernel holds is counted too.
-        """
-        waiting = self.transport.get_write_buffer_size()
-        if _TIOCOUTQ is not None:
-            with contextlib.suppress(OSError, ValueError):
-                answer = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), _TIOCOUTQ, bytes(4))
-                waiting += int.from_bytes(answer, sys.byteorder)
-        return waiting if self.wire is None else waiting + self.wire.under_way
+    def cut_stalled(self) -> None:
+        """Drop the socket: the client takes nothing."""
+        self.stalled = True
+        self.cut()
 
-    def _check_stall(self, unread_then: int, looks: int) -> None:
-        """Cut a client that took nothing over so many looks in a row."""
-        self._stall_timer = None
-        if not self._watched:
-            return
-        unread = self._unread()
-        looks = looks + 1 if unread >= unread_then else 0
-        patience_s = 0.0 if self.paused or self.wire is None else self.wire.patience_s
-        if looks >= _STALL_LOOKS and looks * self.stall_s / _STALL_LOOKS >= patience_s:
-            self.stalled = True
-            self.cut()
-        else:
-            self._look_later(unread, looks)
-
-    def _stop_stall_timer(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
+    def _stop_stall_watch(self) -> None:
+        if self._stall_watch is not None:
+            self._stall_watch.stop()
+            self._stall_watch = None
 
 
-class Wire(Line):
+class Wire(Flow):
     """One client's socket as its Connection actor sees it (`actors.codec.Wire`), whichever actor that is.
 
     Frames are handed to the transport as they are, past the library's own send: that encodes and waits for each
@@ -249,41 +212,28 @@ class Wire(Line):
 
     __slots__ = (
         "_caught_up",
-        "_clogged",
         "_closing",
         "_connection",
         "_go_on_at",
         "_limit",
-        "_mailbox",
         "_most",
         "_pacer",
         "_pressure",
         "_protocol",
-        "_transport",
         "_under_way",
         "close_code",
         "cut",
         "door",
-        "paused",
-        "stuck",
     )
 
     def __init__(
         self, connection: GuardedConnection, mailbox: Mailbox, door: Door, codec: Codec, pressure: Pressure
     ) -> None:
-        super().__init__(codec, connection.transport, FIRST_PING)
+        super().__init__(codec, connection.transport, FIRST_PING, mailbox)
         self.door = door
-        mailbox.line = self
         self._connection = connection
         self._protocol = connection.protocol
-        self._transport = connection.transport
-        self._mailbox = mailbox
         self.paused = connection.paused
-        """Whether the socket takes no more for now, or the client's library has too much to read already."""
-        self.stuck = False
-        """Whether values are to give way to newer ones because of how the client reads: it has had its chance."""
-        self._clogged = False
-        """Whether the socket took no more after the loop had done I/O."""
         self._limit = UNLIMITED
         """`written` may go up to this, and a little over."""
         self._pacer: Pacer | None = None
@@ -310,11 +260,6 @@ class Wire(Line):
     def writable(self) -> bool:
         """Whether the socket would take bytes."""
         return not self._connection.paused
-
-    @property
-    def buffered(self) -> int:
-        """Bytes that the kernel has not taken yet."""
-        return self._transport.get_write_buffer_size()
 
     def write(self, frames: bytes) -> None:
         """Send whole frames; dropped when the socket is closing."""
@@ -460,30 +405,18 @@ class Wire(Line):
         self._caught_up = self._connection.loop.create_future()
         await self._caught_up
 
-    def full(self) -> None:
-        """The socket takes no more."""
-        self.paused = True
-        self.open = False
-        self._connection.loop.call_soon(self._look_again)
-
-    def _look_again(self) -> None:
-        self._clogged = self._connection.paused  # though the loop has done I/O since
-        self.settle()
-
     def settle(self) -> None:
         """Be paused, or not, as the socket and the pace say; tell who waits when neither minds any more."""
-        connection, pace = self._connection, None if self._pacer is None else self._pacer.pace
-        self._clogged = self._clogged and connection.paused
-        held = self.written >= self._limit
-        self.stuck = self._clogged or (pace is not None and (pace.slow or (held and pace.late)))
-        paused = connection.paused or held
         if self.overdue:
-            connection.watch_stall()
-        if paused != self.paused:
-            self.paused = paused
-            self.open = False
-            if not paused:
-                self._mailbox.tell(Writable())
+            self._connection.watch_stall()
+        super().settle()
+
+    def _held(self) -> bool:
+        return self.written >= self._limit
+
+    def _lags(self) -> bool:
+        pace = None if self._pacer is None else self._pacer.pace
+        return pace is not None and (pace.slow or (self._held() and pace.late))
 
     def lost(self) -> None:
         """The socket is gone."""

@@ -16,7 +16,8 @@ from websockets.asyncio.server import serve
 from actors import replies
 from actors.pressure import Pressure
 from server.protocols.native import NativeCodec, NativeDoor
-from server.wire import WRITE_LIMIT, GuardedConnection, Wire
+from server.stall import WRITE_LIMIT
+from server.wire import GuardedConnection, Wire
 from tests.actors.house import Ear
 
 __all__ = [

@@ -15,7 +15,7 @@ from websockets.protocol import OPEN
 
 from actors.messages import Writable
 from server.protocols.deflate import OFFER
-from server.wire import WRITE_LIMIT
+from server.stall import WRITE_LIMIT
 
 from .sockets import KIB, WAIT_S, connected, fill, pong, received, serving, until
 

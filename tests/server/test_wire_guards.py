@@ -12,7 +12,8 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 
-from server.wire import WRITE_LIMIT, GuardedConnection
+from server.stall import WRITE_LIMIT
+from server.wire import GuardedConnection
 
 from .sockets import KIB, WAIT_S, connected, fill, pong, serving, small_socket, until
 
@@ -67,7 +68,7 @@ async def test_a_client_that_catches_up_is_watched_no_more() -> None:
         waiter = await client.ping()
         async with asyncio.timeout(WAIT_S):
             await waiter
-        assert side.connection._stall_timer is None
+        assert side.connection._stall_watch is None
 
 
 async def test_a_flood_of_pings_is_cut_at_the_limit() -> None:
