@@ -44,6 +44,7 @@ from .http.alerts import Alerts
 from .http.api import Api
 from .http.connections import Connections
 from .http.console import Console
+from .http.event_streams import EventStreams
 from .http.javascript import JavaScriptClient
 from .http.metrics import MetricsCalls
 from .http.openapi import OpenApi
@@ -223,12 +224,14 @@ class Router:
         self._listener = Listener(
             settings, self._reception, self.meters, self.registry.per_address, origins, pressure, shares
         )
+        self._streams = EventStreams(self._reception, origins, most=shares.streams, stall_s=settings.stall_s)
         self._publishing = Publishing(self.source, settings.message_bytes, pressure)
         orders = Orders(self.report)
         calls = [
             *self._publishing.calls(),
             *Probes(self._readiness).calls(),
             *QuarantineCalls(self.quarantine).calls(),
+            *self._streams.calls(),
             *Rooms(self.directory, self.ledger, self.log, orders).calls(),
             *Connections(self.registry, self.ledger, orders).calls(),
             *Alerts(self.directory, self.ledger).calls(),
@@ -273,6 +276,7 @@ class Router:
         self._listener.close()
         await self._reception.drain()
         await self._listener.stop()
+        self._streams.cut()
         await self._api.stop()
         self._reception.stop()
         self._authenticator.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import jwt
 
@@ -21,7 +21,7 @@ from .keys import Key
 from .settings import Settings
 from .trust import Trust, trust_from
 
-__all__ = ["MAX_TOKEN_CHARS", "Authenticator", "bearer", "issue_token"]
+__all__ = ["MAX_TOKEN_CHARS", "Authenticator", "bearer", "issue_token", "token_in_url"]
 
 MAX_TOKEN_CHARS = 16_384
 _MOST_SUBS = 128
@@ -183,6 +183,11 @@ def bearer(header: str | None) -> str | None:
     if scheme.lower() != "bearer" or not token or " " in token:
         raise Refusal(ErrorCode.UNAUTHENTICATED, "the Authorization header must be 'Bearer' and a token")
     return token
+
+
+def token_in_url(query: Collection[str]) -> bool:
+    """Tell whether a URL with these parameters has a token in it, where it ends up in logs."""
+    return "token" in query or "access_token" in query
 
 
 def issue_token(

@@ -32,6 +32,11 @@ class Shares(NamedTuple):
     requests: int
     """Connections to the HTTP API."""
 
+    @property
+    def streams(self) -> int:
+        """How many of those may be event streams, which stay: the others are left to services and operators."""
+        return max(1, self.requests * 2 // 3)
+
 
 def share(connections: int, handshakes: int) -> Shares:
     """Raise the limit of open files as far as it goes; return what fits under it.

@@ -14,7 +14,7 @@ from websockets.typing import Subprotocol
 
 from actors.errors import Refusal
 
-from .auth import bearer
+from .auth import bearer, token_in_url
 from .origins import OriginPolicy
 from .protocols.door import Door
 from .wire import GuardedConnection
@@ -69,7 +69,7 @@ class Gate:
         if self._draining():
             return _text(http.HTTPStatus.SERVICE_UNAVAILABLE, "This router is stopping; connect again.", retry_s=1)
         query = parse_qs(url.query, keep_blank_values=True)
-        if {"token", "access_token"} & query.keys():
+        if token_in_url(query):
             return _text(
                 http.HTTPStatus.BAD_REQUEST,
                 "A token does not belong in the URL, where it ends up in logs: send it in `hello`, "

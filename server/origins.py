@@ -27,6 +27,10 @@ class OriginPolicy:
         self._dev = settings.dev
         self._api_port = api_port
 
+    def shares_with(self, origin: str | None) -> bool:
+        """Tell whether pages of this origin may read answers: those that are configured, and no others."""
+        return origin is not None and origin in self._origins
+
     def refuse(self, origin: str | None, host: str) -> str | None:
         """Return why a request with these headers is refused, and what to do; None: it is not."""
         hostname = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]

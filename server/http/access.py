@@ -11,7 +11,10 @@ from actors.identity import Identity
 from server.auth import Authenticator, bearer
 from server.origins import OriginPolicy
 
-__all__ = ["Access"]
+__all__ = ["COOKIE", "Access"]
+
+COOKIE = "postroom_token"
+"""The cookie that a token may come in, where a call takes one."""
 
 
 class Access:
@@ -28,8 +31,14 @@ class Access:
         self._anonymous = anonymous
         self._origins = origins
 
-    async def allow(self, request: web.Request, roles: Collection[str]) -> Identity:
+    async def allow(self, request: web.Request, roles: Collection[str], *, cookie: bool = False) -> Identity:
         """Return who calls.
+
+        Args:
+            request: The request.
+            roles: Whose tokens it takes.
+            cookie: Whether the token may come in a cookie: for what changes nothing, since browsers send cookies along
+                with requests that any page makes.
 
         Raises:
             Refusal: `unauthenticated`, `token_expired` or `busy` for the token; `forbidden` for its role or the origin.
@@ -40,6 +49,8 @@ class Access:
         if len(request.headers.getall("Authorization", ())) > 1:
             raise Refusal(ErrorCode.BAD_MESSAGE, "the Authorization header may be there once")
         token = bearer(request.headers.get("Authorization"))
+        if token is None and cookie:
+            token = _in_cookie(request)
         takes = " or ".join(sorted(roles, reverse=True))
         if token is not None:
             identity = await self._authenticator.identify(token)
@@ -56,3 +67,16 @@ class Access:
                 f"role {identity.role} may not {request.method} {request.path}; it takes {takes}",
             )
         return identity
+
+
+def _in_cookie(request: web.Request) -> str | None:
+    """Return the token of the cookie, if it comes from a page that the policy lets in, or from no page at all.
+
+    The origin was looked at. Where there is none, newer browsers tell whether the page is of another site (Fetch
+    Metadata): an image or a script can be asked for without an origin, and the cookie comes along.
+    """
+    token = request.cookies.get(COOKIE) or None
+    foreign = request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
+    if token is not None and foreign and "Origin" not in request.headers:
+        raise Refusal(ErrorCode.FORBIDDEN, f"the cookie {COOKIE} does not count for a page of another origin")
+    return token

@@ -124,6 +124,6 @@ def _problem(
     response = json_answer(status, body, PROBLEM)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
+    if status in (429, 503):
         response.headers["Retry-After"] = str(_RETRY_S if retry_after_ms is None else math.ceil(retry_after_ms / 1000))
     return response

@@ -54,6 +54,9 @@ class Call:
         query: A struct that the query's parameters are read into; None: it has none.
         body: The type of the JSON body, for the description; the handler reads it. None: it has none.
         answer: The type of the answer, for the description.
+        media: The media type of the answer, for the description.
+        cookie: Whether the token may come in a cookie.
+        headers: Headers of the request that mean something, for the description.
         other_bodies: The types of bodies of other media types, by media type.
         other_statuses: Statuses beside 200 under which its answer may come.
         refusals: Codes that it may answer with, beside those of every call.
@@ -63,7 +66,10 @@ class Call:
     __slots__ = (
         "answer",
         "body",
+        "cookie",
         "handler",
+        "headers",
+        "media",
         "method",
         "other_bodies",
         "other_refusals",
@@ -86,6 +92,9 @@ class Call:
         query: type[msgspec.Struct] | None = None,
         body: Any = None,
         answer: Any = None,
+        media: str = "application/json",
+        cookie: bool = False,
+        headers: tuple[str, ...] = (),
         other_bodies: Mapping[str, Any] = _NONE,
         other_statuses: tuple[int, ...] = (),
         refusals: tuple[ErrorCode, ...] = (),
@@ -99,6 +108,9 @@ class Call:
         self.query = query
         self.body = body
         self.answer = answer
+        self.media = media
+        self.cookie = cookie
+        self.headers = headers
         self.other_bodies = other_bodies
         self.other_statuses = other_statuses
         self.refusals = refusals
@@ -109,7 +121,7 @@ def serve(call: Call, access: Access) -> Handler:
     """Return what aiohttp calls: it asks who is there, reads the query, and answers."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        caller = await access.allow(request, call.roles) if call.roles else None
+        caller = await access.allow(request, call.roles, cookie=call.cookie) if call.roles else None
         if call.body is None and request.body_exists and (request.content_length or math.inf) > _UNWANTED_BYTES:
             raise Refusal(ErrorCode.TOO_LARGE, f"{call.method} {call.path} takes no body")
         answer = await call.handler(Asked(request, caller, _query(request, call.query)))

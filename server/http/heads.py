@@ -6,13 +6,13 @@ The library bounds the time between two requests, and not that in which the head
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Protocol, cast
 
 from aiohttp import web
 
 from .answers import Handler
 
-__all__ = ["HEAD_S", "IDLE_S", "HeadTimer", "head_is_there"]
+__all__ = ["HEAD_S", "IDLE_S", "HeadTimer", "SocketUser", "head_is_there"]
 
 HEAD_S = 10.0
 """How long the head of a request may take, from its first byte, or from when the socket was opened."""
@@ -20,8 +20,21 @@ IDLE_S = 75.0
 """How long a socket may stay without a request after one."""
 
 
+class SocketUser(Protocol):
+    """Who writes to a socket beside the library."""
+
+    def full(self) -> None:
+        """The socket takes no more."""
+
+    def settle(self) -> None:
+        """The socket takes bytes again."""
+
+    def lost(self) -> None:
+        """The socket is gone."""
+
+
 class HeadTimer(asyncio.Protocol):
-    """Closes a socket on which no whole head of a request comes in time.
+    """Closes a socket on which no whole head of a request comes in time, and tells who writes to it how it is.
 
     Args:
         handler: The library's protocol.
@@ -33,6 +46,10 @@ class HeadTimer(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._between = False
         """Whether nothing of the next request has come."""
+        self.full = False
+        """Whether the socket takes no more for now."""
+        self.user: SocketUser | None = None
+        """Who writes to it beside the library; None: nobody does."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
@@ -63,17 +80,26 @@ class HeadTimer(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Hand it on."""
+        self.full = True
         self._handler.pause_writing()
+        if self.user is not None:
+            self.user.full()
 
     def resume_writing(self) -> None:
         """Hand it on."""
+        self.full = False
         self._handler.resume_writing()
+        if self.user is not None:
+            self.user.settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave no timer behind."""
         self._cancel()
         self._transport = None
         self._handler.connection_lost(exc)
+        user, self.user = self.user, None
+        if user is not None:
+            user.lost()
 
     def _wait(self, seconds: float) -> None:
         self._cancel()

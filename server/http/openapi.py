@@ -11,6 +11,7 @@ import msgspec
 from actors.errors import ErrorCode
 from server import __version__
 
+from .access import COOKIE
 from .answers import PROBLEM, STATUS, Problem
 from .calls import Asked, Call
 
@@ -84,7 +85,10 @@ def describe(calls: Iterable[Call]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            },
         },
     }
 
@@ -103,12 +107,13 @@ def _operation(call: Call, schemas: dict[int, Any], components: dict[str, Any]) 
         "operationId": "_".join([call.method.lower(), *re.findall(r"\w+", call.path)]) or call.method.lower(),
         "summary": call.summary,
         "description": takes,
-        "security": [{"token": []}] if call.roles else [],
+        "security": [{"token": []}, *([{"cookie": []}] if call.cookie else [])] if call.roles else [],
         "responses": _responses(call, schemas),
     }
     parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
     if call.query is not None:
         parameters += _parameters(_resolved(schemas[id(call.query)], components))
+    parameters += [{"name": name, "in": "header", "schema": {"type": "string"}} for name in call.headers]
     if parameters:
         operation["parameters"] = parameters
     bodies = {**({_JSON: call.body} if call.body is not None else {}), **call.other_bodies}
@@ -122,8 +127,8 @@ def _responses(call: Call, schemas: dict[int, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status in (200, *call.other_statuses):
         response: dict[str, Any] = {"description": _TITLES.get(status, "Done.")}
-        if call.answer is not None and call.answer is not str:
-            response["content"] = {_JSON: {"schema": schemas[id(call.answer)]}}
+        if call.answer is not None:
+            response["content"] = {call.media: {"schema": schemas[id(call.answer)]}}
         responses[str(status)] = response
     problem = {PROBLEM: {"schema": schemas[id(Problem)]}}
     statuses = {*_ALWAYS, *(_WITH_TOKEN if call.roles else ()), *map(_status, call.refusals), *call.other_refusals, 413}

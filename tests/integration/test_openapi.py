@@ -68,7 +68,9 @@ async def test_the_description_is_valid_and_has_every_call(guarded_router: Route
         for operation in each.values():
             named = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "path"}
             assert named == set(re.findall(r"{(\w+)}", path))
-            assert operation["security"] == ([{"token": []}] if "token of role" in operation["description"] else [])
+            cookie = [{"cookie": []}] if path.endswith("/stream") else []
+            needed = [{"token": []}, *cookie] if "token of role" in operation["description"] else []
+            assert operation["security"] == needed
 
 
 async def test_whatever_is_sent_is_answered_as_described(token: Callable[..., str]) -> None:
@@ -80,7 +82,7 @@ async def test_whatever_is_sent_is_answered_as_described(token: Callable[..., st
             schema = schemathesis.openapi.from_dict(await description_of(router))
             schema.config.update(base_url=router.addresses.api_url)
             headers = {"Authorization": f"Bearer {token('op', 'admin')}"}
-            for result in schema.get_all_operations():
+            for result in schema.exclude(path="/v1/rooms/{room}/stream").get_all_operations():  # which does not end
                 await asyncio.to_thread(try_out, result.ok(), headers)
 
 
