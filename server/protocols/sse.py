@@ -108,20 +108,28 @@ class Opening:
         self._refused = refused
         self.codec: SseCodec | None = None
         """None: the room has not answered."""
+        self._kept = b""
+        """What was said before, for after the answer: that a token is about to end."""
 
     def decode(self, text: str) -> Sequence[commands.Command]:
         """Refuse; nothing is read from a stream's client."""
         raise BadMessage(ErrorCode.BAD_MESSAGE, "a stream goes one way")
 
     def encode(self, reply: replies.Reply) -> bytes:
-        """Write what comes from the room's answer on; before, only a refusal is of interest."""
+        """Write what comes from the room's answer on; before it, a refusal is the answer."""
         if isinstance(reply, replies.Error):
             retry_after_ms = None if reply.retry_after_ms is msgspec.UNSET else reply.retry_after_ms
             self._refused(Refusal(reply.code, reply.message, retry_after_ms=retry_after_ms))
             return b""
         if isinstance(reply, replies.Subscribed):
             self.codec = self._codecs.of(reply.epoch)
-        return b"" if self.codec is None else self.codec.encode(reply)
+            kept, self._kept = self._kept, b""
+            return self.codec.encode(reply) + kept
+        if self.codec is not None:
+            return self.codec.encode(reply)
+        if isinstance(reply, replies.Notice):
+            self._kept += SseCodec("").encode(reply)
+        return b""
 
     def encode_event(self, room: str, event: Event) -> bytes:
         """Write an event; there is none before the room's answer."""
