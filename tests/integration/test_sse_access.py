@@ -296,6 +296,16 @@ async def test_a_client_that_speaks_http_1_0_gets_the_same_stream(router: Router
         writer.close()
 
 
+async def test_a_stream_is_never_compressed(router: Router) -> None:
+    """A compressor would keep events back; and they are written once for all."""
+    headers = {"Accept-Encoding": "gzip, deflate, br"}
+    async with EventSource(router.addresses.api_url, "team:1", headers=headers) as source:
+        assert "Content-Encoding" not in source.response.headers
+        assert source.response.headers["Cache-Control"] == "no-store"
+        assert source.response.headers["X-Accel-Buffering"] == "no"
+        assert (await source.next()).event == "subscribed"
+
+
 async def test_a_client_that_hangs_up_before_the_answer_leaves_nothing(router: Router) -> None:
     parts = urlsplit(router.addresses.api_url)
     for _ in range(20):
