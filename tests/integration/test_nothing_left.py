@@ -8,19 +8,23 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from actors.errors import CloseCode
 from actors.ledger import ConnectionState
 from actors.mailbox import Mailbox
-from actors.messages import Frame
+from actors.messages import Close, Frame
 from actors.subscription import Subscription
 from server.app import Router
+from server.http.heads import HeadTimer
+from server.http.stream_wire import StreamWire
 from server.wire import GuardedConnection, Wire
 
 from ..conftest import running_router
+from ..event_source import EventSource
 from ..native_client import NativeClient
 from ..raw_client import BINARY, CLOSE, TEXT, RawClient, frame
 from .services import wait_until
 
-KINDS = (ConnectionState, Frame, GuardedConnection, Mailbox, Subscription, Wire)
+KINDS = (ConnectionState, Frame, GuardedConnection, HeadTimer, Mailbox, StreamWire, Subscription, Wire)
 
 
 @pytest.fixture
@@ -97,3 +101,42 @@ async def test_what_a_refused_client_goes_on_to_say_is_dropped_and_its_close_is_
             await refused.send(frame(CLOSE, b"\x11\x4d"))
             await refused.ended()
         await wait_until(lambda: held() == before, "nothing is left")
+
+
+async def reader_leaves(source: EventSource, _router: Router) -> None:
+    assert (await source.next()).event == "subscribed"
+
+
+async def router_ends_stream(source: EventSource, router: Router) -> None:
+    await source.next()
+    for state in router.registry.states:
+        state.mailbox.tell(Close(CloseCode.OPERATOR, "test"))
+    await source.rest()
+
+
+async def stream_is_refused(source: EventSource, _router: Router) -> None:
+    assert source.status == 403
+
+
+@pytest.mark.parametrize(
+    ("goes", "room"), [(reader_leaves, "team:1"), (router_ends_stream, "team:1"), (stream_is_refused, "team:2")]
+)
+async def test_a_stream_that_is_gone_does_not_wait_for_the_garbage_collector(
+    guarded_router: Router,
+    token: Callable[..., str],
+    uncollected: None,
+    goes: Callable[[EventSource, Router], Awaitable[None]],
+    room: str,
+) -> None:
+    """However it ended, and where it never began."""
+
+    async def come_and_go() -> None:
+        async with EventSource(guarded_router.addresses.api_url, room, token("ann", rooms=("team:1",))) as source:
+            await goes(source, guarded_router)
+
+    await come_and_go()
+    await wait_until(lambda: not len(guarded_router.registry) and not held()["HeadTimer"], "the first one is gone")
+    before = held()
+    for _ in range(3):
+        await come_and_go()
+    await wait_until(lambda: held() == before, "nothing is left")
