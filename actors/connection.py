@@ -348,7 +348,7 @@ class Connection(LoopActor):
             return
         reason = self._ports.admission.enter(self._state.id, outcome)
         if reason is not None:
-            self._ports.meters.rejected["websocket", "too_many_connections"] += 1
+            self._count_refusal("too_many_connections")
             self._close(CloseCode.TOO_MANY_CONNECTIONS, reason)
             return
         if outcome.trusted:
@@ -530,8 +530,12 @@ class Connection(LoopActor):
                 self._slow()
 
     def _send_error(self, id: replies.CommandId, refusal: Refusal) -> None:
-        self._ports.meters.rejected["websocket", refusal.code] += 1
+        self._count_refusal(refusal.code)
         self._send(replies.Error.of(id, refusal))
+
+    def _count_refusal(self, reason: str) -> None:
+        if self._state.only_room is None:  # else the request is answered with it, and counted where that is done
+            self._ports.meters.rejected["websocket", reason] += 1
 
     # --- events
 

@@ -98,6 +98,13 @@ async def test_without_a_token_that_counts_there_is_no_stream(guarded_router: Ro
     assert not len(guarded_router.registry)
 
 
+async def test_a_refusal_is_counted_once(guarded_router: Router, token: Token) -> None:
+    """As one over HTTP, whoever refused."""
+    await refused(guarded_router, "team:1", token("ann"))
+    await refused(guarded_router, "team:1")
+    assert guarded_router.meters.rejected == {("http", "forbidden"): 1, ("http", "unauthenticated"): 1}
+
+
 @pytest.mark.parametrize(
     ("room", "options"),
     [
