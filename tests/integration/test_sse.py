@@ -24,7 +24,7 @@ from server.http.access import COOKIE
 from ..conftest import RouterProcess, running_router
 from ..event_source import Block, EventSource, SlowSource, parse
 from ..native_client import WAIT_S, NativeClient
-from .browser import CHROMIUM, chromium, running_browser
+from .browser import browser_for_tests
 from .faults import fail_on_message
 from .services import HttpService, crash, numbers, publish, wait_until
 from .streams import Stream, fill
@@ -53,20 +53,16 @@ def values(blocks: Iterable[Block]) -> list[int]:
     return numbers([block.data for block in blocks if block.data["type"] == "event"])
 
 
-def needed(what: str, there: object) -> None:
-    """Skip a test where this machine lacks something, but not where everything has to be tested."""
-    if not there:
-        if os.environ.get("CI"):
-            pytest.fail(what)
-        pytest.skip(what)
-
-
 # --- with clients of others
 
 
 async def test_curl_shows_a_room(router: Router) -> None:
     """Line by line, as it happens."""
-    needed("curl is used here, and there is none", shutil.which("curl"))
+    if shutil.which("curl") is None:
+        reason = "curl is used here, and there is none"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
     curl = await asyncio.create_subprocess_exec(
         "curl", "-sN", f"{router.addresses.api_url}/v1/rooms/{ROOM}/stream", stdout=asyncio.subprocess.PIPE
     )
@@ -117,8 +113,7 @@ _PAGE_SCRIPT = """([url, kinds]) => {
 
 async def test_a_browsers_event_source_goes_on_where_it_was(token: Token) -> None:
     """Chromium, with a cookie: it comes back by itself after a cut, with the id of what it got last."""
-    needed(f"this is tested in Chromium, and there is none: {' or '.join(CHROMIUM)}", chromium())
-    async with running_router() as router, running_browser() as browser:
+    async with browser_for_tests() as browser, running_router() as router:
         url = router.addresses.api_url
         context = await browser.new_context()
         await context.add_cookies([{"name": COOKIE, "value": token("ann"), "url": url, "httpOnly": True}])
