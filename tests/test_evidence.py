@@ -1,4 +1,4 @@
-"""The page that says which test shows what: every test and command that it names is there, and every row has one."""
+"""The pages that say which test shows what: every test and command that they name is there, and every row has one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "explanation" / "reliability.md"
+DOORS = REPOSITORY / "docs" / "reference" / "doors.md"
 NAMED = re.compile(r"`(tests/[\w/.-]+\.py)(?:::([\w:]+)(?:\[[^`]*\])?)?`")
 
 
@@ -26,12 +27,14 @@ def defined_in(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("file", "test"), sorted(set(NAMED.findall(PAGE.read_text()))))
-def test_every_test_that_the_page_names_is_there(file: str, test: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "test"), sorted({name for page in (PAGE, DOORS) for name in NAMED.findall(page.read_text())})
+)
+def test_every_test_that_a_page_names_is_there(file: str, test: str) -> None:
     """Where a file is named without a test, it has some."""
     path = REPOSITORY / file
-    assert path.is_file(), f"{PAGE.name} names {file}"
-    assert not test or test in defined_in(path), f"{PAGE.name} names {file}::{test}"
+    assert path.is_file(), f"there is no {file}"
+    assert not test or test in defined_in(path), f"there is no {file}::{test}"
     assert test or defined_in(path) or path.name == "__main__.py", f"{file} has no tests"
 
 
@@ -46,6 +49,17 @@ def test_every_row_says_what_is_done_and_names_a_test(section: str, what: str) -
         assert len(row) == 3, row
         assert all(row), row
         assert NAMED.search(row[2]) or (what == "fault" and re.match(r"`python -m |none; ", row[2])), row[0]
+
+
+def test_every_row_about_a_protocol_says_how_it_is_supported_and_names_a_test() -> None:
+    """Each section has one table: feature, supported, different or refused, what happens, tests."""
+    sections = DOORS.read_text().split("\n## ")[1:]
+    tables = [[line for line in section.splitlines() if line.startswith("|")] for section in sections]
+    assert sum(map(bool, tables)) >= 3
+    for row in (line.strip("| ").split(" | ") for table in tables for line in table[2:]):
+        assert len(row) == 4, row
+        assert row[1] in ("supported", "different", "refused"), row
+        assert NAMED.search(row[3]), row
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"`make (\w+)", PAGE.read_text()))))
