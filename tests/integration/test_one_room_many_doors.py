@@ -129,8 +129,8 @@ async def socketio_python(router: RouterProcess, heard: Heard) -> AsyncIterator[
 
 @asynccontextmanager
 async def javascript(router: RouterProcess, heard: Heard) -> AsyncIterator[None]:
-    """Follow with the official clients for JavaScript."""
-    async with running_node("two_doors.js", f"ws://127.0.0.1:{router.port}", ROOM) as script:
+    """Follow with the official clients for JavaScript, and with Postroom's own."""
+    async with running_node("three_doors.js", f"ws://127.0.0.1:{router.port}", ROOM) as script:
 
         async def follow() -> None:
             while True:
@@ -149,7 +149,7 @@ async def javascript(router: RouterProcess, heard: Heard) -> AsyncIterator[None]
                 await task
 
 
-FOLLOWERS = ("native", "centrifuge-python", "centrifuge-js", "socketio-python", "socketio-js")
+FOLLOWERS = ("native", "native-js", "centrifuge-python", "centrifuge-js", "socketio-python", "socketio-js")
 
 
 @pytest.mark.usefixtures("node_modules")

@@ -1,8 +1,10 @@
-// Two followers of one room, each an official client: of Centrifuge and of Socket.IO. Arguments: ws:// address, room.
+// Three followers of one room: the official clients of Centrifuge and of Socket.IO, and Postroom's own.
+// Arguments: ws:// address, room.
 
 import { Centrifuge } from "centrifuge";
 import { io } from "socket.io-client";
 import { WebSocket } from "ws";
+import { connect } from "../../../clients/javascript/postroom.js";
 import { obey, say } from "./lines.js";
 
 const [address, room] = process.argv.slice(2);
@@ -44,5 +46,11 @@ socket.on("doc.saved", ({ id, offset }) => {
   position.offset = offset;
   say("event", { by: "socketio-js", id });
 });
+
+const client = await connect(`${address}/v1/ws`, { WebSocket, backoff: { floorMs: 20, capMs: 200 } });
+const stream = await client.subscribe(room);
+stream.addEventListener("attached", () => say("joined", { by: "native-js", recovery: stream.recovery }));
+say("joined", { by: "native-js", recovery: stream.recovery });
+stream.addEventListener("event", ({ detail }) => say("event", { by: "native-js", id: detail.id }));
 
 await obey({});
