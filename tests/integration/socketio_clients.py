@@ -106,7 +106,8 @@ class _Python:
         self._tell("event", name=name, arguments=[about])
 
     def _begin(self, room: str, joined: Message) -> None:
-        self._positions[room] = {"epoch": joined["epoch"], "offset": joined["offset"] - joined["replay"]}
+        if joined["recovery"] in ("fresh", "none"):
+            self._positions[room] = {"epoch": joined["epoch"], "offset": joined["offset"]}
 
     async def _connect(self, url: str, token: str | None = None, options: dict[str, Any] | None = None) -> None:
         self._token = token

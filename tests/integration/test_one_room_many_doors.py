@@ -103,24 +103,26 @@ async def centrifuge_python(router: RouterProcess, heard: Heard) -> AsyncIterato
 @asynccontextmanager
 async def socketio_python(router: RouterProcess, heard: Heard) -> AsyncIterator[None]:
     """Follow with python-socketio's client."""
-    client = socketio.AsyncClient(reconnection_delay=0.02, reconnection_delay_max=0.2)
+    client = socketio.AsyncClient(reconnection_delay=0.02, reconnection_delay_max=0.2, handle_sigint=False)
     auth: dict[str, Any] = {}
 
-    async def welcome(answer: dict[str, Any]) -> None:
+    # Plain functions: what is awaited goes on when the events behind it have been handled.
+    def welcome(answer: dict[str, Any]) -> None:
         if ROOM in answer["rooms"]:
             heard.join("socketio-python", answer["rooms"][ROOM]["recovery"])
-            return
-        joined = await client.call("subscribe", ROOM, timeout=WAIT_S)
-        auth["resume"] = {ROOM: {"epoch": joined["epoch"], "offset": joined["offset"]}}
-        heard.join("socketio-python", joined["recovery"])
 
-    async def saved(event: dict[str, Any]) -> None:
+    def joined(answer: dict[str, Any]) -> None:
+        auth["resume"] = {ROOM: {"epoch": answer["epoch"], "offset": answer["offset"]}}
+        heard.join("socketio-python", answer["recovery"])
+
+    def saved(event: dict[str, Any]) -> None:
         auth["resume"][ROOM]["offset"] = event["offset"]
         heard.event("socketio-python", event["id"])
 
     client.on("welcome", welcome)
     client.on(KIND, saved)
     await client.connect(f"http://127.0.0.1:{router.port}", transports=["websocket"], auth=lambda: auth)
+    await client.emit("subscribe", ROOM, callback=joined)
     try:
         yield
     finally:

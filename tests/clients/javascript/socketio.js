@@ -7,8 +7,8 @@ let socket = null;
 let token = null;
 const positions = {};
 
-function begin(room, { epoch, offset, replay }) {
-  positions[room] = { epoch, offset: offset - replay };
+function begin(room, { epoch, offset, recovery }) {
+  if (recovery === "fresh" || recovery === "none") positions[room] = { epoch, offset };
 }
 
 /** Note where the client is in each room, for the next time it connects. */
