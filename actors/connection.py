@@ -442,7 +442,7 @@ class Connection(LoopActor):
 
     @handles(Joined)
     def _joined(self, message: Joined) -> None:
-        tag, subscription, where = message.tag, message.subscription, message.where
+        tag, subscription = message.tag, message.subscription
         room, state = subscription.room, self._state
         if isinstance(tag, HelloRoom) and tag.greeting is not self._greeting:
             return  # asked by an actor that failed; this one has asked again
@@ -450,30 +450,39 @@ class Connection(LoopActor):
             if tag.id is not None:
                 self._send_error(tag.id, Refusal(ErrorCode.NOT_SUBSCRIBED, f"you have unsubscribed from {room} since"))
             return
-        state.room_answered(room, tag)
         if isinstance(tag, HelloRoom):
+            state.room_answered(room, tag)
             state.subscriptions[room] = subscription
             subscription.own = state.identity is not None and room in state.identity.own_rooms
             self._room_answered_hello(room, message)
             return
-        if room in state.leaving:
+        self._take_place(message)
+
+    def _take_place(self, message: Joined) -> None:
+        """Tell the client that it is in the room, or let go of a place that it may not have any more.
+
+        Until one of these is done the room counts as asked, so that after a failure the place is let go of.
+        """
+        tag, subscription, where = message.tag, message.subscription, message.where
+        room, state = subscription.room, self._state
+        excluded = room in state.leaving
+        # A refresh with fewer rights may have come between.
+        allowed = subscription.by_owner or (state.identity is not None and state.identity.may_subscribe(room))
+        if excluded or state.closed or not allowed:
+            subscription.room_mailbox.tell(Detach(state.id))
+            state.room_answered(room, tag)
             state.leaving.discard(room)
-            subscription.room_mailbox.tell(Detach(state.id))
-            if tag.id is not None:
+            if not excluded and not state.closed:
+                self._send_error(tag.id, Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {room}"))
+            elif tag.id is not None and not state.closed:
                 self._send_error(tag.id, Refusal(ErrorCode.FORBIDDEN, f"{room}: {_EXCLUDED}"))
-            return
-        if not (subscription.by_owner or (state.identity is not None and state.identity.may_subscribe(room))):
-            subscription.room_mailbox.tell(Detach(state.id))  # a refresh with fewer rights came between
-            self._send_error(tag.id, Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {room}"))
-            return
-        if state.closed:
-            subscription.room_mailbox.tell(Detach(state.id))
             return
         old = old_events(message)[0] if self._codec.tells_old_events else None
         if old is not None:
             where = msgspec.structs.replace(where, old=old)
         subscribed = self._codec.encode(replies.Subscribed(id=tag.id, room=room, **msgspec.structs.asdict(where)))
         state.subscriptions[room] = subscription  # before the write, which may fail: what was said once is said
+        state.room_answered(room, tag)
         self._put(subscribed)
         if not state.closed:  # this answer may have been one too many
             self._streams.begin(message, old)

@@ -54,7 +54,8 @@ def unanswered(message: Any, state: ConnectionState) -> Sequence[commands.Comman
     if isinstance(message, Joined) and isinstance(message.tag, commands.Subscribe):
         if state.subscriptions.get(message.subscription.room) is message.subscription:
             return []  # it was answered; what failed was the delivery of old events
-        message.subscription.room_mailbox.tell(Detach(state.id))
+        if state.asked(message.subscription.room, message.tag):  # else the room was told so when the client left it
+            message.subscription.room_mailbox.tell(Detach(state.id))
         return [message.tag]
     if isinstance(message, replies.State | replies.History | replies.Presence):
         return [commands.Ping(id=message.id)]

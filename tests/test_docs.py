@@ -258,16 +258,6 @@ def test_every_call_of_the_http_api_is_in_the_reference() -> None:
     assert headings == routes
 
 
-def test_every_row_of_the_protocols_page_is_backed_by_a_test() -> None:
-    """What is supported, different or refused is said there, and the test that holds it is named, and exists."""
-    text = (REFERENCE / "doors.md").read_text()
-    for row in re.findall(r"^\| .*$", text, re.MULTILINE):
-        if re.search(r"\| (supported|different|refused) \|", row):
-            assert re.search(r"`tests/[^`]+::\w+`", row), f"no test is named: {row}"
-    for file, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
-        assert re.search(rf"^(async )?def {test}\(", (REPOSITORY / file).read_text(), re.MULTILINE), (file, test)
-
-
 def test_every_message_of_the_protocol_is_in_the_reference_with_its_fields() -> None:
     """Each command and each reply has a row that names all of its fields."""
     table = rows(REFERENCE / "protocol.md")

@@ -239,6 +239,22 @@ async def test_a_failure_on_the_answer_of_a_room_leaves_no_half_subscription(
     assert client.offsets("team:2") == [1]
 
 
+async def test_a_failure_on_an_answer_that_nobody_waits_for_any_more_takes_nobody_out_of_the_room(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client has unsubscribed and subscribed again meanwhile: the place in the room is that of the second one."""
+    client = await hall.welcomed()
+    fail_once(monkeypatch, Connection, Joined)
+    client.say("subscribe", id="first", room=ROOM)
+    client.say("unsubscribe", id="no", room=ROOM)
+    client.say("subscribe", id="second", room=ROOM)
+    await settled()
+    answers = {message["id"]: message["type"] for message in client.wire.told if "id" in message}
+    assert (answers["first"], answers["no"], answers["second"]) == ("error", "unsubscribed", "subscribed")
+    await hall.house.publish(ROOM)
+    assert client.offsets(ROOM) == [1]
+
+
 async def test_who_subscribed_without_an_id_hears_of_a_failure_on_its_answer(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
