@@ -55,20 +55,16 @@ async def test_a_ping_is_answered_with_its_payload(router: Router) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        frame(PING, b"", mask=False),
-        frame(CLOSE, b"", mask=False),
-        frame(CLOSE, b"\x03\xe8" + b"x" * 124),
-        frame(CONTINUATION, PING_COMMAND),
-        frame(CONTINUATION, PING_COMMAND, fin=False),
-        frame(CLOSE, b"\x03"),
-        frame(CLOSE, (999).to_bytes(2, "big")),
-        frame(CLOSE, (1004).to_bytes(2, "big")),
-        frame(CLOSE, (1005).to_bytes(2, "big")),
-        frame(CLOSE, (1006).to_bytes(2, "big")),
-        frame(CLOSE, (1015).to_bytes(2, "big")),
-        frame(CLOSE, (2999).to_bytes(2, "big")),
-        frame(CLOSE, (5000).to_bytes(2, "big")),
-        frame(CLOSE, (65535).to_bytes(2, "big")),
+        pytest.param(frame(PING, b"", mask=False), id="a ping without a mask"),
+        pytest.param(frame(CLOSE, b"", mask=False), id="a close without a mask"),
+        pytest.param(frame(CLOSE, b"\x03\xe8" + b"x" * 124), id="a close that is too long"),
+        pytest.param(frame(CONTINUATION, PING_COMMAND), id="a last fragment of nothing"),
+        pytest.param(frame(CONTINUATION, PING_COMMAND, fin=False), id="a fragment of nothing"),
+        pytest.param(frame(CLOSE, b"\x03"), id="half a code"),
+        *(
+            pytest.param(frame(CLOSE, code.to_bytes(2, "big")), id=f"code {code}")
+            for code in (999, 1004, 1005, 1006, 1015, 2999, 5000, 65535)
+        ),
     ],
 )
 async def test_what_the_protocol_forbids_is_closed_with_1002(router: Router, data: bytes) -> None:
