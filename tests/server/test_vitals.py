@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -52,14 +53,21 @@ def test_it_forgets_nothing_before_it_has_looked_back_so_far() -> None:
     assert recent.quantile(0.5) is not None
 
 
-async def test_a_census_looks_at_each_connection_and_each_actor_and_lets_others_in_between() -> None:
-    """By the class that lives there; what is down counts as starting. A census is fresh for a second."""
+@pytest.fixture
+async def hall() -> AsyncIterator[Hall]:
     hall = Hall()
+    yield hall
+    await hall.end()
+
+
+async def test_a_census_looks_at_each_connection_and_each_actor_and_lets_others_in_between(hall: Hall) -> None:
+    """By the class that lives there; what is down counts as starting. A census is fresh for a second."""
     clients = [await hall.welcomed() for _ in range(600)]
     registry = Registry(most=1000, per_user=0, per_address=0)
     for client in clients:
         registry.add(client.state, "10.0.0.1")
     clients[0].state.outbox.push(b"x" * 100)
+    away = clients[1].mailbox._actor
     clients[1].mailbox.vacate()
     taker = CensusTaker(registry, hall.house.ledger, hall.connections_start, hall.clock)
     between: list[int] = []
@@ -76,6 +84,8 @@ async def test_a_census_looks_at_each_connection_and_each_actor_and_lets_others_
     assert (await taker.take()).outbox_bytes.total == 100
     await hall.clock.advance(1.0)
     assert (await taker.take()).outbox_bytes.total == 0
+    assert away is not None
+    clients[1].mailbox.occupy(away)
 
 
 async def test_a_census_of_nobody_is_all_zeros() -> None:
