@@ -22,7 +22,7 @@ class Settings:
     loud: int
     """In the room of `fairness` that is driven as fast as it goes."""
     connections: int
-    """In `idle`, and at most in `scale`."""
+    """In `idle`, and at most in `scale`; in `overload` there are fewer, unless this is less."""
     seconds: float
     """Of one measurement, after at most half a second to warm up; `reconnect` takes as long as it takes, and `idle` at
     least the time between two pings."""

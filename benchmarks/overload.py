@@ -35,6 +35,7 @@ _TIMES = 3
 """How many times the highest rate is offered over HTTP; over WebSockets, as much as they take."""
 _WEBSOCKETS = {"peak": 8, "flood": 40}
 _REQUESTS = {"peak": 8, "flood": 400}
+"""Connections; flooding, no more than are asked for."""
 _UNDER_WAY = 2000
 """Events at the highest rate, over all WebSockets."""
 _SETTLE_S = 1.0
@@ -83,6 +84,7 @@ def _measure(request: Request, rooms: list[str], bench: "_Bench") -> Figures:
     server, seconds = request.server, request.settings.seconds
     connect_publishers = ws_publishers if request.load == "ws" else http_publishers
     counts = _WEBSOCKETS if request.load == "ws" else _REQUESTS
+    flood = min(counts["flood"], request.settings.connections)
 
     bench.publishers = connect_publishers(server, rooms, counts["peak"])
     bench.watch()
@@ -96,7 +98,7 @@ def _measure(request: Request, rooms: list[str], bench: "_Bench") -> Figures:
     bench.settle()
 
     memory = resident_mib(server.pid)
-    flooding = connect_publishers(server, rooms, counts["flood"] + counts["peak"])[counts["peak"] :]
+    flooding = connect_publishers(server, rooms, flood + counts["peak"])[counts["peak"] :]
     bench.publishers = bench.publishers + flooding
     bench.watch()
     push = _unbounded(flooding) if request.load == "ws" else _due(flooding, peak * _TIMES)
