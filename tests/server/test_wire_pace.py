@@ -81,18 +81,18 @@ async def quick(client: ClientConnection, side: Side) -> None:
 async def test_a_client_that_reads_10_frames_a_second_sees_values_of_the_last_2_seconds() -> None:
     async with serving() as server, client_of(server) as (client, side):
         await read(client, 6.0, per_s=10.0)
-        got = await read(client, 8.0, per_s=10.0)
+        got = await read(client, 4.0, per_s=10.0)
         assert max(age for _, age in got) < 2.0
-        assert len(got) > 40, "and it gets most of what it can take"
+        assert len(got) > 20, "and it gets most of what it can take"
         assert not side.wire.cut
         assert side.wire.stuck or not side.wire.paused
 
 
 async def test_a_client_that_takes_seconds_for_what_it_has_is_not_cut() -> None:
     """Once it was seen to: its library reads nothing for longer than the stall time, and that is all that shows."""
-    async with serving(stall_s=1.0) as server, client_of(server) as (client, side):
-        await read(client, 2.0, per_s=20.0)
-        await read(client, 7.0, per_s=7.0)
+    async with serving(stall_s=0.5) as server, client_of(server) as (client, side):
+        await read(client, 1.0, per_s=40.0)
+        await read(client, 3.5, per_s=14.0)
         assert not side.wire.cut
 
 
