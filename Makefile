@@ -47,7 +47,8 @@ types: setup
 	$(BIN)/mypy
 
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not alone" -n 2 --dist loadfile
+	$(BIN)/pytest -m alone
 
 bench: $(PEERS)
 	$(BIN)/python -m benchmarks $(NAME)

@@ -17,7 +17,10 @@ from benchmarks.report import render, summary
 from benchmarks.targets import TARGETS, Target, judge
 from benchmarks.websocket import messages
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="they read /proc and wait with epoll")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(sys.platform != "linux", reason="they read /proc and wait with epoll"),
+]
 
 TINY = Settings(subscribers=5, rooms=3, clients=20, loud=20, connections=20, seconds=0.1, rounds=1)
 BY_NAME = {peer.name: peer for peer in PEERS}

@@ -17,6 +17,8 @@ from benchmarks.peers import PEERS
 from benchmarks.record import Run, record
 from benchmarks.tables import growth, loads
 
+pytestmark = pytest.mark.alone
+
 TINY = dataclasses.replace(defaults(), subscribers=4, most=8, seconds=0.1, rounds=1)
 SERVERS = {peer.name: peer for peer in PEERS}
 

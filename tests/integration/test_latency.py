@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from server.app import Router
 
 from ..conftest import running_router
 from ..native_client import NativeClient
 from .network import slow_network
 from .services import in_chain, numbers, publish
+
+pytestmark = pytest.mark.alone
 
 DELAY_S = 0.06
 TEXT = "Grüße, 世界, \N{WHITE HEAVY CHECK MARK} " * 3

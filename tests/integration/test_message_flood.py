@@ -14,12 +14,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import pytest
 
 from ..conftest import SECRET, RouterProcess
 from ..native_client import NativeClient
 from ..raw_client import PONG, TEXT, frame
 from .at_size import FULL, cpu_s, report, size
 from .services import HttpService, wait_until
+
+pytestmark = pytest.mark.alone
 
 COMMANDS_PER_S = 200
 BURST = 400

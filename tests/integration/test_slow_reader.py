@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable
 
 import aiohttp
+import pytest
 from websockets.asyncio.client import connect
 
 from ..conftest import RouterProcess
 from ..native_client import Message
 from .at_size import size
+
+pytestmark = pytest.mark.alone
 
 ROOM = "session:busy"
 READ_S = 0.1

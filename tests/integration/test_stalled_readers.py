@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import pytest
 
 from benchmarks.generator import allow_sockets
 from postroom_client.testing._control import Control
@@ -25,6 +26,8 @@ from ..raw_client import small_socket
 from .at_size import FULL, MIB, log_of, report, rss, size
 from .crowd import crowd
 from .services import HttpService, wait_until
+
+pytestmark = pytest.mark.alone
 
 STALLED = 10
 OUTBOX_BYTES = MIB

@@ -23,6 +23,8 @@ from server.stall import unread
 
 from .sockets import KIB, WAIT_S, Server, Side, connected, fill, pong, received, serving, until
 
+pytestmark = pytest.mark.alone
+
 FRAME = 250
 
 

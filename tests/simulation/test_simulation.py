@@ -18,6 +18,8 @@ from ..actors.late_log import LateLog
 from .__main__ import main
 from .run import live
 
+pytestmark = pytest.mark.alone
+
 SEEDS = 500
 FINDS_WITHIN = 300
 Plant = Callable[[pytest.MonkeyPatch], None]
