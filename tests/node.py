@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -40,9 +41,14 @@ def node_modules() -> Path:
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=WAIT_S).stdout
     if int(version.removeprefix("v").partition(".")[0]) < 20:
         _missing(f"Node 20 or newer is needed, and this is {version.strip()}")
+    with (JAVASCRIPT / "package-lock.json").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # processes of one run of the tests may come at the same time
+        return _installed(npm, hashlib.sha256(lock.read()).hexdigest())
+
+
+def _installed(npm: str, wanted: str) -> Path:
     folder = JAVASCRIPT / "node_modules"
     stamp = folder / ".installed"
-    wanted = hashlib.sha256((JAVASCRIPT / "package-lock.json").read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
         try:
             done = subprocess.run(
