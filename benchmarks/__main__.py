@@ -10,6 +10,7 @@ import sys
 from .benchmark import Benchmark, Settings
 from .compression import COMPRESSION
 from .costs import COSTS
+from .doors import DOORS
 from .durable import DURABLE
 from .fairness import FAIRNESS
 from .fanout import FANOUT
@@ -26,7 +27,7 @@ from .report import render, summary
 from .rooms import ROOMS
 from .scale import SCALE
 
-_TARGETED = (FANOUT, ROOMS, FAIRNESS, DURABLE, RECONNECT, IDLE, SCALE, MAILBOX)
+_TARGETED = (FANOUT, DOORS, ROOMS, FAIRNESS, DURABLE, RECONNECT, IDLE, SCALE, MAILBOX)
 BENCHMARKS = {benchmark.name: benchmark for benchmark in (*_TARGETED, COMPRESSION, OVERLOAD)}
 GROUPS = {"growth": AXES, "costs": (COSTS,)}
 BY_NAME = BENCHMARKS | {benchmark.name: benchmark for group in GROUPS.values() for benchmark in group}

@@ -55,7 +55,8 @@ class Audience:
                 steps = [(*dialect.greeting, dialect.subscribe(rooms[index // size])) for index in wave]
                 for index, sock in zip(wave, self._enter(port, dialect.path, steps), strict=True):
                     self._index[sock.fileno()] = index
-                    self._subscribers.append(Subscriber(sock, sampled=index % sample_every == 0))
+                    sampled = index % sample_every == 0
+                    self._subscribers.append(Subscriber(sock, sampled=sampled, heartbeat=dialect.heartbeat))
                 self.pump(0)  # those who came first are pinged already
             (self._publisher,) = self._enter(port, dialect.path, [dialect.greeting])
         except BaseException:

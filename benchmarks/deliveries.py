@@ -59,12 +59,14 @@ class Subscriber:
     Args:
         sock: connected, subscribed and non-blocking.
         sampled: whether the time of every event is kept.
+        heartbeat: the frame in which the server asks for an answer, beside WebSocket's pings; `None`: there is none.
     """
 
-    __slots__ = ("_receive", "_sock", "_tail", "samples")
+    __slots__ = ("_heartbeat", "_receive", "_sock", "_tail", "samples")
 
-    def __init__(self, sock: socket.socket, *, sampled: bool) -> None:
+    def __init__(self, sock: socket.socket, *, sampled: bool, heartbeat: bytes | None = None) -> None:
         self._sock = sock
+        self._heartbeat = heartbeat
         self._receive = sock.recv_into
         self._tail = _NOTHING
         self.samples: list[tuple[int, list[bytes]]] | None = [] if sampled else None
@@ -92,9 +94,10 @@ class Subscriber:
         if self.samples is not None:
             self.samples.append((time.monotonic_ns(), _STAMP.findall(_buffer, start, end)))
         ping_start = max(start, _TAIL - (PING_BYTES - 1))  # one may be cut in two
-        if _buffer.find(_PING, ping_start, end) >= 0 and (
-            answer := pongs(bytes(_buffer[ping_start:end]), behind=_TAIL - ping_start)
-        ):
+        asked = _buffer.find(_PING, ping_start, end) >= 0 or (
+            self._heartbeat is not None and _buffer.find(self._heartbeat, ping_start, end) >= 0
+        )
+        if asked and (answer := pongs(bytes(_buffer[ping_start:end]), behind=_TAIL - ping_start)):
             self._sock.send(answer)
         self._tail = _NOTHING if _buffer[end - 1] in _LAST_OF_FRAME else _buffer[max(start, size) : end]
         return events

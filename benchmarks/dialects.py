@@ -35,6 +35,9 @@ class Dialect:
     publish: Callable[[str], tuple[bytes, bytes]]
     """What comes before and after an event's JSON object in a publisher's message to a room."""
 
+    heartbeat: bytes | None = None
+    """The frame in which the server asks for an answer, beside WebSocket's pings; `None`: there is none."""
+
 
 def _message(**fields: object) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode()
@@ -51,12 +54,15 @@ _RELAY = Dialect(
     publish=lambda room: _around_data(type="publish", room=room),
 )
 
+_ENGINEIO_PING = b"\x81\x012"
+
 # Engine.IO protocol 4 (`0` open, `4` message) around Socket.IO protocol 5 (`0` connect, `2` event, `3` answer).
 _SOCKETIO = Dialect(
     path="/socket.io/?EIO=4&transport=websocket",
     greeting=(Step(None, b"0{"), Step(b"40", b"40{")),
     subscribe=lambda room: Step(f'421["subscribe","{room}"]'.encode(), b"431["),
     publish=lambda room: (f'42["publish","{room}",'.encode(), b"]"),
+    heartbeat=_ENGINEIO_PING,
 )
 
 _POSTROOM = Dialect(
@@ -66,4 +72,29 @@ _POSTROOM = Dialect(
     publish=lambda room: _around_data(type="publish", room=room, kind="bench.tick"),
 )
 
-DIALECTS = {"relay": _RELAY, "socketio": _SOCKETIO, "postroom": _POSTROOM}
+_POSTROOM_CENTRIFUGE = Dialect(
+    path="/connection/websocket",
+    greeting=(Step(b'{"id":1,"connect":{}}', b'"connect"'),),
+    subscribe=lambda room: Step(_message(id=2, subscribe={"channel": room}), b'"subscribe"'),
+    publish=lambda room: (
+        f'{{"id":3,"publish":{{"channel":"{room}","data":{{"kind":"bench.tick","data":'.encode(),
+        b"}}}",
+    ),
+    heartbeat=b"\x81\x02{}",
+)
+
+_POSTROOM_SOCKETIO = Dialect(
+    path="/socket.io/?EIO=4&transport=websocket",
+    greeting=(Step(None, b"0{"), Step(b"40", b'42["welcome"')),
+    subscribe=lambda room: Step(b'421["subscribe",' + _message(room=room, state=False) + b"]", b"431["),
+    publish=lambda room: (f'42["publish",{{"room":"{room}","kind":"bench.tick","data":'.encode(), b"}]"),
+    heartbeat=_ENGINEIO_PING,
+)
+
+DIALECTS = {
+    "relay": _RELAY,
+    "socketio": _SOCKETIO,
+    "postroom": _POSTROOM,
+    "postroom-centrifuge": _POSTROOM_CENTRIFUGE,
+    "postroom-socketio": _POSTROOM_SOCKETIO,
+}

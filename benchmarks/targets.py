@@ -60,6 +60,20 @@ TARGETS = (
         bound=1.0,
         at_most=True,
     ),
+    *(
+        Target(
+            name=f"F1 {door}",
+            benchmark="doors",
+            load=door,
+            peer="postroom",
+            peer_load="native",
+            what=f"CPU us/delivery of {whose} clients in load A against Postroom's own",
+            figure="cpu_us_per_delivery",
+            bound=1.15,
+            at_most=True,
+        )
+        for door, whose in (("centrifuge", "Centrifuge"), ("socketio", "Socket.IO"))
+    ),
     Target(
         name="F2",
         benchmark="fanout",

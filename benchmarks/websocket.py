@@ -26,9 +26,11 @@ __all__ = [
 
 # A server's ping with a payload of at most 31 bytes. JSON never looks like it, for it holds no control characters, nor
 # does the length of a text frame: the byte after it is the first of a printable payload.
-_PING = re.compile(rb"\x89([\x00-\x1f])")
+# Other protocols ask with a message of their own instead, too short to be anything else.
+_PING = re.compile(rb"\x89([\x00-\x1f])|\x81(\x02\{\}|\x012)")
+_ANSWERS = {b"\x02{}": b"{}", b"\x012": b"3"}
 PING_BYTES = 6
-"""A ping of Postroom's, with its payload of 4 bytes."""
+"""A ping of Postroom's, with its payload of 4 bytes; the others are shorter."""
 _NO_MASK = bytes(4)
 _HEAD_END = b"\r\n\r\n"
 _HEAD_BYTES = 4096
@@ -114,9 +116,9 @@ def pongs(chunk: bytes, behind: int = 0) -> bytes:
     """Return the pongs that answer all whole pings in `chunk` that end beyond its first bytes, or nothing."""
     answers = []
     for ping in _PING.finditer(chunk):
-        end = ping.end() + ping.group(1)[0]
+        end = ping.end() + (ping[1][0] if ping[1] else 0)
         if behind < end <= len(chunk):
-            answers.append(_frame(0x8A, chunk[ping.end() : end]))
+            answers.append(_frame(0x8A, chunk[ping.end() : end]) if ping[1] else text_frame(_ANSWERS[ping[2]]))
     return b"".join(answers)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import sys
 
 import pytest
 
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.benchmark import Settings
+from benchmarks.deliveries import Subscriber
 from benchmarks.durable import DURABLE, Figures
 from benchmarks.measure import Result, measure
 from benchmarks.peers import PEERS, Peer
@@ -39,6 +41,7 @@ def pinging(peer: Peer) -> Peer:
     ("name", "server"),
     [
         ("fanout", "postroom"),
+        ("doors", "postroom"),
         ("rooms", "postroom"),
         ("fairness", "postroom"),
         ("durable", "sqlite"),
@@ -141,3 +144,26 @@ def test_whole_messages_are_found_in_what_was_received() -> None:
     long = b"x" * 300
     received = frames + b"\x89\x01p" + b"\x81\x7e" + (300).to_bytes(2, "big") + long + b"\x81\x05cut"
     assert list(messages(received)) == [b"one", b"two", long]
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (b"\x89\x04abcd", b"\x8a\x84" + bytes(4) + b"abcd"),
+        (b"\x81\x02{}", b"\x81\x82" + bytes(4) + b"{}"),
+        (b"\x81\x012", b"\x81\x81" + bytes(4) + b"3"),
+    ],
+    ids=["WebSocket", "Centrifuge", "Engine.IO"],
+)
+def test_every_protocols_heartbeat_is_answered_once_wherever_it_is_cut(asked: bytes, answered: bytes) -> None:
+    event = b"\x81\x05[{1}]"
+    for cut in range(len(asked)):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            subscriber = Subscriber(ours, sampled=False, heartbeat=asked)
+            for part in (event + asked[:cut], asked[cut:], event, event):
+                theirs.sendall(part)
+                assert subscriber.read() == 0
+            theirs.setblocking(False)
+            assert theirs.recv(100) == answered
