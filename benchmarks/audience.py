@@ -73,8 +73,9 @@ class Audience:
         """Reset every connection: thousands that wait for their end would keep their ports from the next ones."""
         self._epoll.close()
         for sock in self._sockets:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            sock.close()
+            if sock.fileno() >= 0:  # one that was not let in is closed already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                sock.close()
 
     def publish(self, count: int) -> None:
         """Send `count` events in one write, each stamped with the time now; what the socket does not take follows."""

@@ -12,6 +12,7 @@ from benchmarks.__main__ import BENCHMARKS
 from benchmarks.benchmark import Settings
 from benchmarks.deliveries import Subscriber
 from benchmarks.durable import DURABLE, Figures
+from benchmarks.fanout import FANOUT
 from benchmarks.measure import Result, measure
 from benchmarks.peers import PEERS, Peer
 from benchmarks.record import Run, record
@@ -137,6 +138,13 @@ def test_a_server_that_keeps_no_journal_gives_no_figures() -> None:
     forgetful = dataclasses.replace(BY_NAME["postroom"], journal="journal.db")
     results = measure(dataclasses.replace(DURABLE, loads=DURABLE.loads[:1]), [forgetful], TINY)
     assert "kept nothing" in str(results["http"]["postroom"].invalid)
+
+
+def test_a_server_that_lets_nobody_in_says_so_where_there_would_be_figures() -> None:
+    """Its own words, not what comes of it later."""
+    closed = dataclasses.replace(BY_NAME["postroom"], dialect="relay")
+    results = measure(dataclasses.replace(FANOUT, loads=FANOUT.loads[:1]), [closed], TINY)
+    assert "no upgrade on /: HTTP/1.1 404" in str(results["A"]["postroom"].invalid)
 
 
 def test_whole_messages_are_found_in_what_was_received() -> None:
