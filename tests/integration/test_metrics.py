@@ -197,7 +197,7 @@ async def test_no_label_grows_with_users_rooms_kinds_or_close_codes(token: Token
                     await client.events(2)
                     await client.ask("subscribe", room=f"team:{n}")
                     await client.ask("unsubscribe", room=f"other:{n}")
-                    await client.socket.close(3000 + n)
+                    await client.socket.close(4900 + n)  # a code of no protocol here
             await wait_until(lambda: not len(router.registry), "all are gone")
 
         await some(0, 2)
