@@ -452,7 +452,7 @@ class Commands {
   async ask(type, fields, { once = false, timeoutMs = this.#timeoutMs, onAnswer = () => {}, eventId = null } = {}) {
     if (this.#error !== null) throw this.#error;
     if (once && this.#send === null) throw new Break("not connected");
-    if (this.#waiting.size >= MOST_COMMANDS) {
+    if (!once && this.#waiting.size >= MOST_COMMANDS) { // the client's own few go in any case
       throw new CommandError("busy", `${MOST_COMMANDS} commands of this client wait for their answers`, true);
     }
     const id = (this.#lastId += 1);
@@ -583,7 +583,9 @@ class Rooms {
 
   /** Make use of the space that the application made. */
   taken(stream) {
-    if (stream.drained && this.#parked.delete(stream.room) && this.#connected) this.#reattach(stream);
+    const { room, drained } = stream;
+    if (this.#streams.get(room) !== stream) return; // its end is read, and another one may be parked there
+    if (drained && this.#parked.delete(room) && this.#connected) this.#reattach(stream);
   }
 
   /** What `hello` asks for. */

@@ -221,3 +221,51 @@ test("a command that is too long, or one of too many, is not sent", async (t) =>
   assert.ok((await ends).every(({ reason }) => reason.name === "ClientClosed"));
   assert.ok(!types().includes("publish"));
 });
+
+test("what is read of a room's ended stream wakes nothing of the one that came after it", async (t) => {
+  let told = null;
+  let offset = 5;
+  const { open } = await router(t, ({ type, id, room, after }, peer) => {
+    told = peer;
+    if (type === "hello") peer.send(WELCOME);
+    if (type === "ping") peer.send({ type: "pong", id, time: "" });
+    if (type !== "subscribe") return;
+    peer.send({ ...ATTACHED, id, room, offset, recovery: after ? "full" : "fresh", replay: 0 });
+    for (let next = (after?.offset ?? offset) + 1; next <= offset; next += 1) peer.event(next, next - 1);
+  });
+  const client = await open({ buffer: 2 });
+  t.after(() => client.close());
+  const ended = await client.subscribe("session:1");
+  for (offset = 6; offset <= 7; offset += 1) told.event(offset, offset - 1);
+  offset = 7;
+  told.send({ type: "revoked", room: "session:1", reason: "a test" });
+  await client.ping();
+  const next = await client.subscribe("session:1");
+  for (const each of [8, 9, 10]) told.event(each, each - 1);
+  offset = 10;
+  await client.ping();
+  await take(ended, 2);
+  assert.deepEqual(
+    (await take(next, 3)).map((event) => event.offset),
+    [8, 9, 10],
+  );
+});
+
+test("a thousand commands that wait keep no heartbeat from the router", async (t) => {
+  const beats = new EventTarget();
+  let count = 0;
+  const { open } = await router(t, ({ type, id }, peer) => {
+    if (type === "hello") peer.send({ ...WELCOME, heartbeat_s: 0.05 });
+    if (type !== "ping") return;
+    peer.send({ type: "pong", id, time: "" });
+    count += 1;
+    beats.dispatchEvent(new Event("beat"));
+  });
+  const client = await open();
+  t.after(() => client.close());
+  const waiting = Promise.allSettled(Array.from({ length: 1000 }, () => client.state("session:1")));
+  await until(beats, "beat", () => count >= 3);
+  assert.equal(client.phase, "open");
+  await client.close();
+  await waiting;
+});
