@@ -16,6 +16,8 @@ from actors.codec import BadMessage
 from actors.errors import ErrorCode
 from actors.identity import is_room_name
 
+from .surrogates import HALF, without_halves
+
 __all__ = ["MOST_COMMANDS", "commands_of"]
 
 MOST_COMMANDS = 256
@@ -133,7 +135,11 @@ def _command(line: str) -> commands.Command | None:
     except msgspec.ValidationError as error:
         raise _fatal(f"this is no command: {error}") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _fatal(f"this is not JSON that can be read: {error}") from None
+        whole = without_halves(line)
+        command = None if whole is None else _command(whole)
+        if command is None:
+            raise _fatal(f"this is not JSON that can be read: {error}") from None
+        return commands.Unfit(id=command.id, message=HALF)
     methods = [name for name in _METHODS if getattr(message, name) is not None]
     if not methods:
         return _without_method(line, message.id)

@@ -16,6 +16,7 @@ from actors.events import Event
 from .door import Parting, TurnedAway
 from .envelope import Envelope, envelope
 from .frames import text_frame
+from .surrogates import HALF, without_halves
 
 __all__ = ["SUBPROTOCOL", "NativeCodec", "NativeDoor"]
 
@@ -70,7 +71,8 @@ class NativeCodec:
         except msgspec.ValidationError as error:
             raise _explain(text, str(error)) from None
         except (msgspec.DecodeError, RecursionError) as error:
-            raise _not_json(error) from None
+            whole = without_halves(text)
+            raise (_not_json(error) if whole is None else _explain(whole, HALF)) from None
 
     def encode(self, reply: replies.Reply) -> bytes:
         """Write a reply as a frame."""

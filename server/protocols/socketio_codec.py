@@ -20,6 +20,7 @@ from . import engineio
 from .envelope import Envelope, envelope
 from .frames import text_frame
 from .socketio_packet import Packet, PacketType, read, start
+from .surrogates import HALF
 
 __all__ = ["Lobby", "NamespaceCodec"]
 
@@ -96,6 +97,8 @@ class NamespaceCodec:
         Raises:
             BadMessage: That is wrong.
         """
+        if packet.halves:
+            raise BadMessage(ErrorCode.BAD_MESSAGE, f"auth: {HALF}", packet.namespace)
         auth = {} if packet.payload is msgspec.UNSET else packet.payload
         return _convert(auth, commands.Hello, packet.namespace, "auth")
 
@@ -160,6 +163,8 @@ def _fields(reply: replies.Reply) -> dict[str, Any]:
 
 
 def _command(packet: Packet) -> commands.Command:
+    if packet.halves:
+        raise BadMessage(ErrorCode.BAD_MESSAGE, HALF, packet.id)
     name, *arguments = packet.payload
     command = _COMMANDS.get(name)
     if command is None:

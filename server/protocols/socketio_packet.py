@@ -14,6 +14,8 @@ import msgspec
 from actors.codec import BadMessage
 from actors.errors import ErrorCode
 
+from .surrogates import without_halves
+
 __all__ = ["Packet", "PacketType", "read", "start"]
 
 
@@ -38,6 +40,8 @@ class Packet(NamedTuple):
     """Under which number an answer is wanted, or given."""
     payload: Any
     """JSON; `msgspec.UNSET`: there is none."""
+    halves: bool = False
+    """Whether half a surrogate pair was in it, so that it is not what was meant."""
 
 
 _PACKET = re.compile(r"([0-6])(?:(?<=[56])(\d{1,2})-)?(?:(/[^,]{0,200})(?:,|\Z))?(\d*)(.*)", re.ASCII | re.DOTALL)
@@ -65,7 +69,7 @@ def read(text: str) -> Packet:
     if parts is None:
         _fail("it does not begin with a type from 0 to 6")
     type, attachments, namespace, id, rest = parts.groups()
-    packet = Packet(PacketType(int(type)), namespace or "/", _id(id), _payload(rest))
+    packet = Packet(PacketType(int(type)), namespace or "/", _id(id), *_payload(rest))
     _CHECKS[packet.type](packet.payload)
     binary = packet.type in (PacketType.BINARY_EVENT, PacketType.BINARY_ACK)
     if binary and not (attachments and 1 <= int(attachments) <= _MOST_ATTACHMENTS):
@@ -79,13 +83,16 @@ def _id(digits: str) -> int | None:
     return int(digits) if digits else None
 
 
-def _payload(text: str) -> Any:
+def _payload(text: str) -> tuple[Any, bool]:
     if not text:
-        return msgspec.UNSET
+        return msgspec.UNSET, False
     try:
-        return msgspec.json.decode(text)
+        return msgspec.json.decode(text), False
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-        _fail(f"its payload is not JSON that can be read: {error}")
+        whole = without_halves(text)
+        if whole is None:
+            _fail(f"its payload is not JSON that can be read: {error}")
+    return _payload(whole)[0], True
 
 
 def _object_or_nothing(payload: Any) -> None:

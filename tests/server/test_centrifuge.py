@@ -202,6 +202,16 @@ def test_a_send_that_makes_no_sense_has_nobody_to_answer() -> None:
         assert command.id is None
 
 
+def test_half_of_a_surrogate_pair_is_answered_and_the_rest_of_the_frame_obeyed() -> None:
+    """JavaScript sends it where a string was cut in the middle of an emoji."""
+    half = {"id": 7, "publish": {"channel": ROOM, "data": {"kind": "a.b", "data": {"x": "\U0001f600 \ud83d"}}}}
+    said, ping = CODEC.decode(f'{json.dumps(half)}\n{{"id": 8, "ping": {{}}}}')
+    assert isinstance(said, commands.Unfit)
+    assert said.id == "publish:7"
+    assert "half of a surrogate pair" in said.message
+    assert ping == commands.Ping(id="ping:8")
+
+
 def test_the_empty_command_is_a_pong_and_nothing_to_obey() -> None:
     """Alone or among others; an answer to it would be a ping to both official clients."""
     assert list(CODEC.decode("{}")) == []

@@ -205,6 +205,14 @@ def test_numbers_that_nothing_can_hold_are_a_bad_message(number: str) -> None:
     assert bad(f'{{"type": "subscribe", "room": "system", "history": {number}}}').code is ErrorCode.BAD_MESSAGE
 
 
+def test_half_of_a_surrogate_pair_is_answered_with_the_commands_id() -> None:
+    """JavaScript sends it where a string was cut in the middle of an emoji; who waits for the answer gets one."""
+    text = json.dumps({"type": "publish", "id": 7, "room": ROOM, "kind": "a.b", "data": {"x": "\U0001f600 \ud83d"}})
+    error = bad(text)
+    assert (error.code, error.id, error.fatal) == (ErrorCode.BAD_MESSAGE, 7, False)
+    assert "publish: a string has half of a surrogate pair" in error.message
+
+
 @given(st.text())
 @example('{"type":[]}')
 @example('{"type":"ping","id":"\\ud800"}')

@@ -266,6 +266,15 @@ def test_a_wrong_event_is_answered_and_the_connection_goes_on(said: str, code: s
     assert (refusal.code, refusal.id, refusal.fatal) == (code, 12, False)
 
 
+def test_half_of_a_surrogate_pair_is_answered_and_the_connection_goes_on() -> None:
+    """JavaScript sends it where a string was cut in the middle of an emoji."""
+    event = refused(CODEC, r'4212["publish",{"room":"doc:1","kind":"a.b","data":{"x":"\ud83d\ude00 \ud83d"}}]')
+    assert (event.code, event.id, event.fatal) == (ErrorCode.BAD_MESSAGE, 12, False)
+    assert "half of a surrogate pair" in event.message
+    connect = refused(CODEC, r'40{"client":{"name":"\ud83d"}}')
+    assert (connect.code, connect.id, connect.fatal) == (ErrorCode.BAD_MESSAGE, "/", False)
+
+
 def test_binary_attachments_are_refused_with_an_error_that_says_so() -> None:
     event = refused(CODEC, '451-8["publish",{"_placeholder":true,"num":0}]')
     assert (event.id, event.fatal) == (8, False)
