@@ -77,7 +77,6 @@ class EventSource:
         if last_event_id:
             self.headers["Last-Event-ID"] = last_event_id
         self.id = last_event_id
-        self.pings = 0
         self._session = aiohttp.ClientSession()
         self.response: aiohttp.ClientResponse
         self.content: aiohttp.StreamReader | asyncio.StreamReader
@@ -113,14 +112,10 @@ class EventSource:
             EOFError: The stream has ended.
         """
         async with asyncio.timeout(WAIT_S):
-            while True:
-                text = (await self._read_block()).decode()
-                block = parse(text, self.id)
-                if block is not None:
-                    self.id = block.id
-                    return block
-                assert text == ": ping\n\n"
-                self.pings += 1
+            block = parse((await self._read_block()).decode(), self.id)
+        assert block is not None, "a block without data"
+        self.id = block.id
+        return block
 
     async def _read_block(self) -> bytes:
         try:

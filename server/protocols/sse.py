@@ -22,8 +22,10 @@ from .envelope import Envelope, envelope
 __all__ = ["PING", "PROTOCOL", "Opening", "SseCodec", "SseCodecs", "parting", "position"]
 
 PROTOCOL: Final = "sse"
-PING: Final = b": ping\n\n"
-"""A comment, which clients drop: it shows that the stream is alive, and TCP whether the client is."""
+PING: Final = b": ping\n"
+"""A comment, which clients drop: it shows that the stream is alive, and TCP whether the client is.
+
+No blank line follows it: of one, parsers that remember the last id (httpx-sse) make an empty event."""
 _RETRY_MS = 2000
 """After how long a client is to come back whose stream just ended."""
 _NAMES = {"error": "failed"}

@@ -329,9 +329,28 @@ async def test_a_stream_is_kept_alive_by_comments() -> None:
     ):
         await source.next()
         async with asyncio.timeout(WAIT_S):
-            assert await source.content.readuntil(b"\n\n") == b": ping\n\n"
+            assert await source.content.readuntil(b"\n") == b": ping\n"
         await publish(router, ROOM, "app.step", {"n": 1})
         assert values([await source.next()]) == [1]
+
+
+async def test_comments_are_no_events_to_a_parser_that_remembers_the_last_id() -> None:
+    """As httpx-sse, which ends an event at each blank line then."""
+    async with (
+        asyncio.timeout(WAIT_S),
+        running_router(dev=True, heartbeat_s=0.05, pong_timeout_s=0.05) as router,
+        httpx.AsyncClient(trust_env=False) as client,
+        httpx_sse.aconnect_sse(client, "GET", f"{router.addresses.api_url}/v1/rooms/{ROOM}/stream") as source,
+        EventSource(router.addresses.api_url, ROOM) as beside,
+    ):
+        events = source.aiter_sse()
+        assert (await anext(events)).event == "subscribed"
+        await beside.next()
+        for _ in range(3):
+            assert await beside.content.readuntil(b"\n") == b": ping\n"
+        await publish(router, ROOM, "app.step", {"n": 1})
+        assert (await anext(events)).event == "app.step"
+        await events.aclose()  # type: ignore[attr-defined]  # it is a generator
 
 
 # --- clients that do not read
