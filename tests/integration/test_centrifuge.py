@@ -183,6 +183,10 @@ async def test_emulation_is_not_there(router: Router) -> None:
         async with RawClient(router.addresses.ws_url) as client:
             status, _, _ = await client.request(path=path)
             assert status == 404
+    async with RawClient(router.addresses.ws_url) as client:  # as the official client begins HTTP streaming
+        await client.send(b"POST /connection/http_stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await client.response()
 
 
 # --- rooms
