@@ -1,7 +1,7 @@
 """Every setting: flags, environment and a TOML file in, one frozen `Settings` or a `SettingsError` out.
 
 A flag wins over `POSTROOM_<NAME>`, that over the file, that over the default. An empty variable counts as not
-set. In the environment, lists are separated by commas.
+set. In the environment, lists are separated by commas, and `none` is the empty one.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ Count = Annotated[int, Meta(ge=1)]
 CountOrZero = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 SecondsOrZero = Annotated[float, Meta(ge=0)]
+_NONE = "none"
+"""In a variable: the empty list, as an empty variable counts as not set. No setting's list has a part of this name."""
 Protocol = Literal["postroom.v1", "centrifuge"]
 Door = Literal["centrifuge", "socketio"]
 
@@ -296,8 +298,12 @@ def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[str, object, str
                 "set `enableServiceLinks: false` in the pod, or give the service another name"
             )
             raise SettingsError(name, variable, message)
-        is_list = isinstance(_TYPES[name], inspect.VarTupleType)
-        yield variable, [part.strip() for part in raw.split(",") if part.strip()] if is_list else raw, name
+        if not isinstance(_TYPES[name], inspect.VarTupleType):
+            yield variable, raw, name
+        elif raw.lower() == _NONE:
+            yield variable, [], name
+        else:
+            yield variable, [part.strip() for part in raw.split(",") if part.strip()], name
 
 
 def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[str, object, str]]:

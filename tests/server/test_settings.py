@@ -68,6 +68,13 @@ def test_lists_in_the_environment_are_separated_by_commas() -> None:
     assert load({}, environ).origins == ("https://a.example", "https://b.example:8443")
 
 
+@pytest.mark.parametrize("none", ["none", " NONE "])
+def test_a_variable_can_say_that_a_list_is_empty(none: str) -> None:
+    """Where the default is not, nothing else could: an empty variable counts as not set."""
+    assert load({}, {"POSTROOM_SECRET": SECRET, "POSTROOM_DOORS": ""}).doors == ("centrifuge", "socketio")
+    assert load({}, {"POSTROOM_SECRET": SECRET, "POSTROOM_DOORS": none}).doors == ()
+
+
 def test_compression_names_protocols() -> None:
     environ = {"POSTROOM_SECRET": SECRET, "POSTROOM_COMPRESSION": SUBPROTOCOL}
     assert load({}, environ).compression == (SUBPROTOCOL,)
