@@ -322,7 +322,8 @@ class Connection(LoopActor):
         elif self._ports.anonymous is not None:
             self._admit(command, self._ports.anonymous)
         else:
-            self._admit(command, Refusal(ErrorCode.UNAUTHENTICATED, "a token is needed here; `postroom token` makes one"))
+            message = "a token is needed here; `postroom token` makes one"
+            self._admit(command, Refusal(ErrorCode.UNAUTHENTICATED, message))
 
     def _authenticate(self, command: commands.Command, token: str) -> None:
         own = self.mailbox
