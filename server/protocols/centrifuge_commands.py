@@ -132,6 +132,9 @@ def _command(line: str) -> commands.Command | None:
     """Return the command of one line; None: the client's pong, which is the empty one."""
     try:
         message = _DECODER.decode(line)
+        methods = [name for name in _METHODS if getattr(message, name) is not None]
+        if not methods:
+            return _without_method(line, message.id)
     except msgspec.ValidationError as error:
         raise _fatal(f"this is no command: {error}") from None
     except (msgspec.DecodeError, RecursionError) as error:
@@ -140,9 +143,6 @@ def _command(line: str) -> commands.Command | None:
         if command is None:
             raise _fatal(f"this is not JSON that can be read: {error}") from None
         return commands.Unfit(id=command.id, message=HALF)
-    methods = [name for name in _METHODS if getattr(message, name) is not None]
-    if not methods:
-        return _without_method(line, message.id)
     if len(methods) > 1:
         raise _fatal(f"a command has one method, not {' and '.join(methods)}")
     (method,) = methods
@@ -158,6 +158,7 @@ def _command(line: str) -> commands.Command | None:
 
 
 def _without_method(line: str, id: int) -> commands.Command | None:
+    """Say what a line asks for instead; raises as the decoder does, which has not looked into what it does not know."""
     names = list(msgspec.json.decode(line).keys() - {"id"})
     if not names and not id:
         return None

@@ -606,14 +606,17 @@ async def test_several_commands_may_share_a_frame(router: Router) -> None:
         '{"subscribe": {"channel": "doc:1"}}',
         '{"id": 1, "subscribe": 7}',
         "\n".join(["{}"] * 257),
+        '{"id": 1, "fly": 1e999}',
     ],
-    ids=["no JSON", "no object", "no method", "no id", "wrong type", "too many"],
+    ids=["no JSON", "no object", "no method", "no id", "wrong type", "too many", "no number"],
 )
 async def test_a_frame_that_is_no_command_ends_the_connection(router: Router, text: str) -> None:
     """With a code after which the client does not come back: it would do it again."""
     async with CentrifugeClient(centrifuge_url(router)) as client:
+        (state,) = router.registry.states
         await client.socket.send(text)
         assert (await client.closed())[0] == 3501
+        assert state.restarts == 0
 
 
 async def test_a_binary_frame_ends_the_connection(router: Router) -> None:
