@@ -35,6 +35,8 @@ _ANSWERED = Request("", Headers())
 """Stands for the request of every connection that was upgraded: the library asks whether there was one."""
 _OPERATOR_S = 0.8
 """How long a client that an operator closes may take over the closing handshake."""
+_REASON_BYTES = 123
+"""Of UTF-8 in a close frame, beside the code (RFC 6455, 5.5)."""
 _UNDER_WAY = 64
 _UNDER_WAY_TRUSTED = 4096
 
@@ -314,14 +316,18 @@ class Wire(Flow):
         self.open = not self.paused and self._closing is None and not self.cut and self._protocol.state is OPEN
 
     def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake; cut the socket when it does not end in time."""
+        """Start the closing handshake; cut the socket when it does not end in time.
+
+        Of the reason the client gets as much as a close frame may hold.
+        """
         self.open = False
         if self._closing is None:
             parting = self.door.part(code, reason, self.codec)
             if parting.last_words:
                 self.write(parting.last_words)
             self.close_code = parting.code
-            self._closing = self._connection.loop.create_task(self._close(parting.code, parting.reason))
+            reason = _within_a_frame(parting.reason)
+            self._closing = self._connection.loop.create_task(self._close(parting.code, reason))
         if code == CloseCode.OPERATOR:  # whoever it is that is sent away may not stay for as long as it reads nothing
             self._connection.loop.call_later(_OPERATOR_S, self._connection.cut)
 
@@ -432,3 +438,8 @@ class Wire(Flow):
         waiter, self._caught_up = self._caught_up, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+
+def _within_a_frame(reason: str) -> str:
+    """Cut a reason between two characters where it is too long; the library would raise, and nobody would be closed."""
+    return reason.encode()[:_REASON_BYTES].decode(errors="ignore")

@@ -109,6 +109,26 @@ async def test_a_close_follows_what_was_written() -> None:
         assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4002, "slow_consumer")
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("x" * 123, "x" * 123),
+        ("x" * 124, "x" * 123),
+        ("x" * 122 + "ü", "x" * 122),
+        ("x" + "\U0001f600" * 60, "x" + "\U0001f600" * 30),
+    ],
+    ids=["what fits", "one too many", "half of a letter", "emoji"],
+)
+async def test_a_reason_too_long_for_a_close_frame_is_cut_between_characters(reason: str, told: str) -> None:
+    """The library refuses to send it whole: the socket stayed open, and its client heard nothing any more."""
+    async with serving() as server, connected(server) as (client, side):
+        side.wire.close(1011, reason)
+        with pytest.raises(ConnectionClosed) as caught:
+            await received(client)
+        assert caught.value.rcvd is not None
+        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1011, told)
+
+
 async def test_after_the_close_nothing_is_written() -> None:
     async with serving() as server, connected(server) as (client, side):
         side.wire.close(4009, "")
