@@ -19,6 +19,7 @@ from .mailbox import Mailbox
 from .messages import Attached, Close, Joined, Revoke, Subscribe
 from .meters import Meters
 from .replies import Missing, RoomJoined
+from .roll import Roll
 from .subscription import Subscription
 from .tracing import Tracing
 
@@ -57,12 +58,24 @@ class Audience:
         """Who gets events as they come; the others are on their way through the history."""
         self._fan_out = FanOut(tracing, meters)
         self._attendance = Attendance(room, page.values())
+        self._roll: Roll | None = None
+        """Who is there, for those who ask in this turn; None: nobody has, or somebody came or went since."""
 
     def __len__(self) -> int:
         return len(self._subscribers)
 
     def __iter__(self) -> Iterator[Subscription]:
         return iter(list(self._subscribers.values()))
+
+    def roll(self) -> Roll:
+        """Return who is there: the same roll until somebody comes or goes, or the turn ends."""
+        if self._roll is None:
+            self._roll = Roll(self._subscribers.values())
+        return self._roll
+
+    def forget_roll(self) -> None:
+        """Let go of the roll, and of what was written of it: the turn ends."""
+        self._roll = None
 
     def join(self, message: Subscribe, *, top: int, by_owner: bool, state: dict[str, Any] | None) -> None:
         """Let a connection in and tell it `Joined`: its position, the state at it, and the first old events."""
@@ -86,6 +99,7 @@ class Audience:
         )
         again = message.connection in self._subscribers
         self._subscribers[message.connection] = subscription
+        self._roll = None
         self._attendance.enter(subscription, again=again)
         page, more = self._history.page(cursor, subscription.conflate_to)
         self._set_live(subscription, not more)
@@ -135,6 +149,7 @@ class Audience:
         subscription = self._subscribers.pop(connection, None)
         self._live.pop(connection, None)
         if subscription is not None:
+            self._roll = None
             self._attendance.leave(subscription)
 
     def revoke(self, unwanted: Callable[[Subscription], bool], reason: str) -> None:

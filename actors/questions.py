@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import NamedTuple
-
-import msgspec
 
 from . import commands, replies
 from .history import History, first_within
+from .roll import Roll
 from .state import RoomState
-from .subscription import Subscription
 
 __all__ = ["RoomFacts", "answer"]
 
@@ -27,7 +24,8 @@ class RoomFacts(NamedTuple):
     top: int
     state: RoomState
     history: History
-    subscribers: Iterable[Subscription]
+    roll: Callable[[], Roll]
+    """Tells who is there; not called unless that is asked."""
 
 
 def answer(command: commands.Command, room: RoomFacts) -> replies.Reply:
@@ -35,14 +33,7 @@ def answer(command: commands.Command, room: RoomFacts) -> replies.Reply:
     if isinstance(command, commands.State):
         return replies.State(id=command.id, room=room.name, epoch=room.epoch, offset=room.top, state=room.state.view())
     if isinstance(command, commands.Presence):
-        members = Counter(subscription.user for subscription in room.subscribers)
-        return replies.Presence(
-            id=command.id,
-            room=room.name,
-            members=[{"user": user, "connections": count} for user, count in members.items()],
-            count=len(members),
-            connections=_connections(room.subscribers) if command.connections else msgspec.UNSET,
-        )
+        return replies.Presence(id=command.id, room=room.name, roll=room.roll(), connections=command.connections)
     assert isinstance(command, commands.History)
     return _history(command, room)
 
@@ -58,7 +49,3 @@ def _history(command: commands.History, room: RoomFacts) -> replies.History:
     return replies.History(
         id=command.id, room=room.name, epoch=room.epoch, offset=room.top, events=tuple(events), more=more
     )
-
-
-def _connections(subscribers: Iterable[Subscription]) -> list[dict[str, str]]:
-    return [{"connection": each.connection, "user": each.user} for each in subscribers]

@@ -11,6 +11,7 @@ import msgspec
 
 from .errors import ErrorCode, Refusal
 from .events import Event
+from .roll import Roll
 
 __all__ = [
     "Acknowledged",
@@ -147,10 +148,10 @@ class Presence(Reply, frozen=True):
     """The answer to `presence`."""
 
     room: str
-    members: list[dict[str, Any]]
-    count: int
-    connections: list[dict[str, str]] | msgspec.UnsetType = msgspec.UNSET
-    """Each connection and whose it is, where that was asked for."""
+    roll: Roll
+    """Who is there; the codec writes it."""
+    connections: bool = False
+    """Whether it was asked for each connection, too."""
 
 
 class Acknowledged(Reply, frozen=True):

@@ -343,6 +343,7 @@ class Room(LoopActor):
     def on_batch_end(self) -> bool:
         """Hand the events of this turn to everyone at once; where that is many, a slice at a time."""
         self._begun = None
+        self._audience.forget_roll()
         if self._newest_at:
             now = self._ports.clock.monotonic()
             self._ports.pressure.waited(now - max(self._newest_at, self._started_at), now)
@@ -456,7 +457,7 @@ class Room(LoopActor):
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not read {self._name}")
             message.reply_to.tell(Refused(command, refusal))
         else:
-            facts = RoomFacts(self._name, self._epoch, self._top, self._state, self._history, self._audience)
+            facts = RoomFacts(self._name, self._epoch, self._top, self._state, self._history, self._audience.roll)
             message.reply_to.tell(answer(command, facts))
 
     def _revoke_former_owners(self) -> None:

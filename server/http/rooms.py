@@ -238,7 +238,8 @@ class Rooms:
         room, mailbox = self._known(asked)
         reply = await ask_room(mailbox, commands.Presence(room=room), ANONYMOUS)
         assert isinstance(reply, replies.Presence)
-        return RoomPresence(room, [Member(**member) for member in reply.members], reply.count)
+        users = reply.roll.users
+        return RoomPresence(room, [Member(user, count) for user, count in users.items()], len(users))
 
     async def _forget(self, asked: Asked[None]) -> RoomForgotten:
         room = asked.part("room")

@@ -14,6 +14,7 @@ import msgspec
 from actors import replies
 from actors.errors import ErrorCode
 from actors.events import Event
+from actors.roll import Roll
 from actors.times import time_text
 
 from .. import __version__
@@ -183,10 +184,14 @@ def _history(reply: replies.History) -> dict[str, Any] | None:
 
 
 def _presence(reply: replies.Presence) -> dict[str, Any] | None:
-    if isinstance(reply.connections, msgspec.UnsetType):
-        clients = sum(member["connections"] for member in reply.members)
-        return _answer(reply.id, {"num_clients": clients, "num_users": reply.count})
-    return _answer(reply.id, {"presence": {each["connection"]: _who(**each) for each in reply.connections}})
+    roll = reply.roll
+    if not reply.connections:
+        return _answer(reply.id, {"num_clients": len(roll.present), "num_users": len(roll.users)})
+    return _answer(reply.id, {"presence": roll.written(_clients)})
+
+
+def _clients(roll: Roll) -> bytes:
+    return _ENCODER.encode({each.connection: _who(each.connection, each.user) for each in roll.present})
 
 
 def _who(connection: str, user: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from actors.events import Event
 from .door import Parting, TurnedAway
 from .envelope import Envelope, envelope
 from .frames import text_frame
+from .presence import presence
 from .surrogates import HALF, without_halves
 
 __all__ = ["SUBPROTOCOL", "NativeCodec", "NativeDoor"]
@@ -76,7 +77,12 @@ class NativeCodec:
 
     def encode(self, reply: replies.Reply) -> bytes:
         """Write a reply as a frame."""
-        return text_frame(self._encoder.encode(_history(reply) if isinstance(reply, replies.History) else reply))
+        said: msgspec.Struct = reply
+        if isinstance(reply, replies.History):
+            said = _history(reply)
+        elif isinstance(reply, replies.Presence):
+            said = presence(reply)
+        return text_frame(self._encoder.encode(said))
 
     def encode_event(self, room: str, event: Event) -> bytes:
         """Write an event as a frame."""

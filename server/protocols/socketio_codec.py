@@ -19,6 +19,7 @@ from actors.events import Event
 from . import engineio
 from .envelope import Envelope, envelope
 from .frames import text_frame
+from .presence import presence
 from .socketio_packet import Packet, PacketType, read, start
 from .surrogates import HALF
 
@@ -155,8 +156,9 @@ class Lobby(NamespaceCodec):
 
 def _fields(reply: replies.Reply) -> dict[str, Any]:
     """Return a reply's fields by their names on the wire, without what the packet says already."""
-    names = zip(reply.__struct_fields__, reply.__struct_encode_fields__, strict=True)
-    fields = {shown: getattr(reply, name) for name, shown in names if name != "id"}
+    said = presence(reply) if isinstance(reply, replies.Presence) else reply
+    names = zip(said.__struct_fields__, said.__struct_encode_fields__, strict=True)
+    fields = {shown: getattr(said, name) for name, shown in names if name != "id"}
     if isinstance(reply, replies.History):
         fields["events"] = [envelope(reply.room, event, Envelope) for event in reply.events]
     return {name: value for name, value in fields.items() if value is not msgspec.UNSET}

@@ -8,9 +8,10 @@ from typing import Any
 
 from actors.events import Draft, Event, draft
 from actors.outbox import Outbox
+from actors.roll import Roll
 from actors.subscription import Subscription
 
-__all__ = ["a_draft", "a_subscription", "an_event", "events", "progress", "taken"]
+__all__ = ["a_draft", "a_roll", "a_subscription", "an_event", "events", "progress", "taken"]
 
 TIME_MS = 1_700_000_000_000
 _DATA: Mapping[str, dict[str, Any]] = {
@@ -49,6 +50,11 @@ def events(first: int, last: int) -> list[Event]:
 def progress(offset: int, key: str | None = None, current: int | None = None) -> Event:
     """Make a progress update; it says its offset unless told otherwise."""
     return an_event(offset, "progress", {"current": offset if current is None else current}, key=key)
+
+
+def a_roll(**users: str) -> Roll:
+    """Make the roll of a room in which these connections are; the user of each."""
+    return Roll(SimpleNamespace(connection=connection, user=user) for connection, user in users.items())
 
 
 def a_subscription(room: str = "team:1", *, cursor: int = 0, kinds: frozenset[str] | None = None) -> Subscription:

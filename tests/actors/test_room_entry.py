@@ -182,8 +182,7 @@ async def test_presence_counts_the_connections_of_each_user(house: House) -> Non
         await joined(house, Ear(), f"c{number}", identity=Identity(user=user, rooms=("*",)))
     answer = await ask(house, commands.Presence(room=ROOM), Identity(user="ops", role="admin"))
     assert isinstance(answer, replies.Presence)
-    assert answer.members == [{"user": "ann", "connections": 2}, {"user": "bob", "connections": 1}]
-    assert answer.count == 2
+    assert answer.roll.users == {"ann": 2, "bob": 1}
 
 
 @pytest.mark.parametrize("command", [commands.State, commands.History, commands.Presence])

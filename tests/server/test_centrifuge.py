@@ -19,7 +19,7 @@ from server.protocols.centrifuge import CentrifugeCodec, CentrifugeDoor
 from server.protocols.centrifuge_codes import CLOSE_CODES, ERROR_CODES
 from server.protocols.centrifuge_commands import MOST_COMMANDS
 from tests.actors.chain import messages
-from tests.actors.making import an_event
+from tests.actors.making import a_roll, an_event
 
 CODEC = CentrifugeCodec()
 ROOM = "session:1"
@@ -410,18 +410,11 @@ REPLIES: list[tuple[replies.Reply, dict[str, Any]]] = [
         {"id": 7, "history": POSITION},
     ),
     (
-        replies.Presence(
-            id="presence:7", room=ROOM, members=[], count=1, connections=[{"connection": "c", "user": "ann"}]
-        ),
+        replies.Presence(id="presence:7", room=ROOM, roll=a_roll(c="ann"), connections=True),
         {"id": 7, "presence": {"presence": {"c": {"client": "c", "user": "ann"}}}},
     ),
     (
-        replies.Presence(
-            id="presence_stats:7",
-            room=ROOM,
-            members=[{"user": "ann", "connections": 2}, {"user": "bob", "connections": 1}],
-            count=2,
-        ),
+        replies.Presence(id="presence_stats:7", room=ROOM, roll=a_roll(c="ann", d="ann", e="bob")),
         {"id": 7, "presence_stats": {"num_clients": 3, "num_users": 2}},
     ),
     (

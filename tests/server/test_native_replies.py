@@ -12,7 +12,7 @@ from actors.events import Event
 from actors.replies import Missing, RoomJoined
 from server.protocols.native import NativeCodec
 from tests.actors.chain import messages
-from tests.actors.making import an_event
+from tests.actors.making import a_roll, an_event
 
 CODEC = NativeCodec()
 ROOM = "session:1"
@@ -102,7 +102,7 @@ REPLIES: list[tuple[replies.Reply, dict[str, Any]]] = [
         {"type": "history", "id": 1, "room": ROOM, "epoch": "e", "offset": 2, "events": [EVENT_JSON], "more": False},
     ),
     (
-        replies.Presence(id=1, room=ROOM, members=[{"user": "ann", "connections": 2}], count=1),
+        replies.Presence(id=1, room=ROOM, roll=a_roll(c="ann", d="ann")),
         {"type": "presence", "id": 1, "room": ROOM, "members": [{"user": "ann", "connections": 2}], "count": 1},
     ),
     (
