@@ -519,6 +519,8 @@ class Connection(LoopActor):
 
     @handles(replies.State, replies.History, replies.Presence)
     def _send(self, reply: replies.Reply) -> None:
+        if self._state.closed:  # an answer may be large, and there may be hundreds
+            return
         frame = self._codec.encode(reply)
         self._state.answered = reply.id
         self._put(frame)

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from actors import replies
 from actors.batch import Batch
 from actors.connection import Connection
 from actors.errors import CloseCode
 from actors.messages import Close, Drain, Publish
 from actors.outbox import Outbox
 from actors.ports import ConnectionLimits
+from server.protocols.native import NativeCodec
 
 from .client import Client, Hall
 from .fake_clock import settled
@@ -128,6 +130,26 @@ async def test_after_it_was_closed_as_slow_nothing_piles_up_for_it(hall: Hall) -
         client.say("ping")
     await publish(hall, 30, size=1_000)
     assert client.state.outbox.size == 0
+
+
+async def test_after_it_was_closed_no_answer_is_encoded_for_it(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One frame may ask hundreds of times for what is large, and the first of the answers be too many."""
+    client = await in_the_room(hall)
+    answers = 0
+    encode = NativeCodec.encode
+
+    def counting(self: NativeCodec, reply: replies.Reply) -> bytes:
+        nonlocal answers
+        answers += 1
+        return encode(self, reply)
+
+    monkeypatch.setattr(NativeCodec, "encode", counting)
+    client.wire.paused = True
+    for number in range(1000):
+        client.say("presence", room=ROOM, id=1000 + number, connections=True)
+    await settled()
+    assert client.wire.closed == (CloseCode.SLOW_CONSUMER, "slow_consumer")
+    assert 0 < answers < 400
 
 
 async def large_states(hall: Hall, count: int) -> int:
