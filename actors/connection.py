@@ -47,6 +47,7 @@ from .messages import (
 from .old_events import ANSWER_BYTES, old_events
 from .ports import ConnectionPorts
 from .replies import OldEvents
+from .share import Share
 from .streams import Streams, leave_all
 from .throttle import BadMessageCount
 from .times import seconds_text
@@ -80,6 +81,7 @@ class Connection(LoopActor):
         self._greeting: Greeting | None = None
         """While hello is being answered."""
         self._streams = Streams(state)
+        self._share = Share(state)
         self._incident: str | None = None
         """The failure that this actor repairs, until it has."""
         self._lost: list[str] = []
@@ -248,8 +250,11 @@ class Connection(LoopActor):
         if room in state.subscriptions:
             self._leave(room)
         elif room in state.pending:
-            state.pending.pop(room)[0].tell(Detach(state.id))  # it lets the connection in first, and then go
+            mailbox, tag = state.pending.pop(room)
+            mailbox.tell(Detach(state.id))  # it lets the connection in first, and then go
             state.leaving.discard(room)
+            if state.late.pop(room, None) is not None:  # it has, and nothing more comes of it
+                self._send_unsubscribed_since(room, tag)
         else:
             raise Refusal(ErrorCode.NOT_SUBSCRIBED, f"this connection is not in {room}")
         if command.id is not None:
@@ -448,8 +453,7 @@ class Connection(LoopActor):
         if isinstance(tag, HelloRoom) and tag.greeting is not self._greeting:
             return  # asked by an actor that failed; this one has asked again
         if not isinstance(tag, HelloRoom) and not state.asked(room, tag):
-            if tag.id is not None:
-                self._send_error(tag.id, Refusal(ErrorCode.NOT_SUBSCRIBED, f"you have unsubscribed from {room} since"))
+            self._send_unsubscribed_since(room, tag)
             return
         if isinstance(tag, HelloRoom):
             state.room_answered(room, tag)
@@ -459,10 +463,15 @@ class Connection(LoopActor):
             return
         self._take_place(message)
 
+    def _send_unsubscribed_since(self, room: str, command: Any) -> None:
+        if command.id is not None:
+            self._send_error(command.id, Refusal(ErrorCode.NOT_SUBSCRIBED, f"you have unsubscribed from {room} since"))
+
     def _take_place(self, message: Joined) -> None:
         """Tell the client that it is in the room, or let go of a place that it may not have any more.
 
-        Until one of these is done the room counts as asked, so that after a failure the place is let go of.
+        Until one of these is done the room counts as asked, so that after a failure the place is let go of. Where the
+        old events are too many for this turn it goes on to do so, and is asked once more in a later one (`Share`).
         """
         tag, subscription, where = message.tag, message.subscription, message.where
         room, state = subscription.room, self._state
@@ -478,8 +487,12 @@ class Connection(LoopActor):
             elif tag.id is not None and not state.closed:
                 self._send_error(tag.id, Refusal(ErrorCode.FORBIDDEN, f"{room}: {_EXCLUDED}"))
             return
-        old = old_events(message)[0] if self._codec.tells_old_events else None
-        if old is not None:
+        old = None
+        if self._codec.tells_old_events:
+            old, size = old_events(message)
+            if not self._share.take(room, size):
+                subscription.leave()  # of this place the client never hears
+                return
             where = msgspec.structs.replace(where, old=old)
         subscribed = self._codec.encode(replies.Subscribed(id=tag.id, room=room, **msgspec.structs.asdict(where)))
         state.subscriptions[room] = subscription  # before the write, which may fail: what was said once is said
@@ -607,7 +620,7 @@ class Connection(LoopActor):
             while outbox.size and not wire.paused:  # a write may let more be written at once, and nobody says so then
                 outbox.flush(wire.write, wire.room)
             if not wire.paused:  # asked again: the write may have filled the socket
-                self._streams.go_on()
+                self._go_on()
         elif wire.stuck and outbox.size and outbox.over(wire.buffered):
             if not wire.writable:
                 self._slow()
@@ -618,6 +631,13 @@ class Connection(LoopActor):
                 self._close(CloseCode.DRAINING, "draining")
             elif self._state.welcomed and not len(self.mailbox):
                 wire.open_line()
+
+    def _go_on(self) -> None:
+        """Ask for what there is room for now: first for the answers that are late, then for the next old events."""
+        for room in self._share.renew():
+            self._desk.ask_again(room)
+        if not self._state.late:
+            self._streams.go_on()
 
     def _slow(self) -> None:
         identity = self._state.identity

@@ -89,6 +89,14 @@ class Desk:
         elif room not in self._state.pending:
             self._subscribe(commands.Subscribe(room=room), identity)
 
+    def ask_again(self, room: str) -> None:
+        """Have a room that is asked already answer anew, with where it stands by then. Whether it may, it knows."""
+        _, command = self._state.pending[room]
+        assert isinstance(command, commands.Subscribe)
+        assert self._state.identity is not None
+        self._ask(command, self._state.identity)
+        self._state.late.pop(room, None)
+
     def _subscribe(self, command: commands.Subscribe, identity: Identity) -> None:
         room, state = command.room, self._state
         if room in state.leaving and room in state.pending:
@@ -103,9 +111,13 @@ class Desk:
                 f"a connection may be in {most} rooms; unsubscribe from one, or open another connection",
             )
         self._allow_reading(room, identity)
+        self._ask(command, identity)
+
+    def _ask(self, command: commands.Subscribe, identity: Identity) -> None:
+        state = self._state
         kinds = frozenset(command.kinds) if command.kinds is not None else None
         self._join(
-            room,
+            command.room,
             Subscribe(
                 state.id,
                 state.mailbox,

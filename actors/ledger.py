@@ -36,6 +36,7 @@ class ConnectionState:
         "hello",
         "id",
         "identity",
+        "late",
         "leaving",
         "mailbox",
         "obeying",
@@ -94,6 +95,9 @@ class ConnectionState:
         """Publishes and acknowledgements that are under way, by identity: data cannot be hashed."""
         self.pending: dict[str, tuple[Mailbox, object]] = {}
         """Rooms that were asked to let the connection in and have not answered yet."""
+        self.late: dict[str, int] = {}
+        """Those of the pending rooms that have answered with more old events than there was room for, and with how many
+        bytes: they are asked once more."""
         self.granted: tuple[str, ...] = ()
         """Rooms that an operator lets the client read; `identity` has them, behind those of the token."""
         self.leaving: set[str] = set()
@@ -114,6 +118,7 @@ class ConnectionState:
         """Count a room as one that has answered, if it was asked with this tag: another one may be under way by now."""
         if self.asked(room, tag):
             del self.pending[room]
+            self.late.pop(room, None)
 
     def unsettled(self, command: Command) -> bool:
         """Tell whether a command has not been answered: a failure may make the answer to an event come twice."""

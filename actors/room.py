@@ -417,6 +417,7 @@ class Room(LoopActor):
             return
         identity = message.identity
         if not identity.may_subscribe(self._name, self._state.owner):
+            self._audience.leave(message.connection)  # one that asks once more is here
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {self._name}")
             message.mailbox.tell(Refused(message.tag, refusal))
             return

@@ -171,5 +171,6 @@ def leave_all(state: ConnectionState) -> None:
         subscription.direct = False
         subscription.room_mailbox.tell(Detach(state.id))
     state.subscriptions.clear()
+    state.late.clear()
     for mailbox, _ in state.pending.values():  # when these rooms answer, nobody may be here any more
         mailbox.tell(Detach(state.id))

@@ -283,6 +283,27 @@ async def test_what_is_too_much_for_an_answer_follows_it(router: Router) -> None
         assert told + numbers(rest) == list(range(1, 401))
 
 
+async def test_who_comes_back_into_many_rooms_with_much_to_recover_is_not_closed_as_slow(router: Router) -> None:
+    """The answers come as the client takes them, in the order of its commands, whole, and without a gap or a repeat."""
+    rooms = [f"doc:{number}" for number in range(60)]
+    async with CentrifugeClient(centrifuge_url(router)) as client:
+        before = {}
+        for room in rooms:
+            before[room] = place(await client.ask("subscribe", channel=room))
+    for n in range(1, 4):
+        await asyncio.gather(*(publish(router, room, "app.step", {"n": n, "x": "x" * 40_000}) for room in rooms))
+    async with CentrifugeClient(centrifuge_url(router)) as client:
+        recover = [{"channel": room, "recover": True, **before[room]} for room in rooms]
+        await client.send(*({"id": 100 + number, "subscribe": each} for number, each in enumerate(recover)))
+        for number, room in enumerate(rooms):
+            answer = (await client.reply(100 + number))["subscribe"]
+            assert answer["recovered"] is True
+            assert numbers(answer["publications"]) == [1, 2, 3]
+            await publish(router, room, "app.step", {"n": 4})
+        for room in rooms:
+            assert numbers(await client.publications(1, room)) == [4]
+
+
 async def test_who_was_away_too_long_is_told(router: Router) -> None:
     """Another epoch: nothing is replayed, and the new position is in the answer."""
     async with CentrifugeClient(centrifuge_url(router)) as client:
