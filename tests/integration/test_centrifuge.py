@@ -337,6 +337,20 @@ async def test_what_is_partly_gone_is_not_recovered_and_the_rest_is_there() -> N
             assert numbers(await client.publications(321 - first, ROOM)) == list(range(first, 321))
 
 
+@pytest.mark.parametrize("epoch", [{"epoch": ""}, {}], ids=["empty", "none"])
+async def test_who_recovers_without_an_epoch_has_recovered_nothing(router: Router, epoch: Message) -> None:
+    """An offset alone names no place: the history may be another one by now."""
+    async with CentrifugeClient(centrifuge_url(router)) as client:
+        await fill(client, 2)
+        again = await client.ask("subscribe", channel=ROOM, recover=True, offset=1, **epoch)
+        assert (again["was_recovering"], again["recovered"], again["offset"]) == (True, False, 2)
+        assert "publications" not in again
+        assert again["data"]["recovery"] == "none"
+    async with CentrifugeClient(centrifuge_url(router), subs={"broadcast": {"offset": 0, **epoch}}) as client:
+        sub = client.connected["subs"]["broadcast"]
+        assert (sub["was_recovering"], sub["recovered"]) == (True, False)
+
+
 async def test_offsets_that_will_not_come_are_told_as_a_message(router: Router) -> None:
     """Not as a publication: it moves no position, and is no gap to anybody."""
     async with CentrifugeClient(centrifuge_url(router)) as client:

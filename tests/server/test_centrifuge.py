@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors import commands, replies
 from actors.codec import BadMessage
-from actors.commands import Position
+from actors.commands import MOST_KINDS, Position
 from actors.errors import CloseCode, ErrorCode
 from actors.replies import Missing, OldEvents, RoomJoined, Skipped
 from server.protocols.centrifuge import CentrifugeCodec, CentrifugeDoor
@@ -178,6 +178,17 @@ def test_what_makes_no_sense_is_answered_and_not_obeyed(method: str, params: Any
     command = unfit(method, params)
     assert command.code is ErrorCode.BAD_MESSAGE
     assert words in command.message
+
+
+@pytest.mark.parametrize("kinds", [[], ["a.b"] * (MOST_KINDS + 1), ["a." + "b" * 199]])
+def test_as_many_kinds_may_be_named_as_the_reference_says(kinds: list[str]) -> None:
+    """One at least, and no more than that, none of them longer."""
+    assert "kinds" in unfit("subscribe", {"channel": ROOM, "data": {"kinds": kinds}}).message
+    most = ["a." + "b" * 198] * MOST_KINDS
+    assert read("subscribe", {"channel": ROOM, "data": {"kinds": most}}) == commands.Subscribe(
+        id="subscribe:7", room=ROOM, kinds=most
+    )
+    assert MOST_KINDS == 32
 
 
 @pytest.mark.parametrize(
