@@ -71,6 +71,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     journal_bytes: CountOrZero = 1_073_741_824
     """How large the file may grow before rooms that nobody has open lose their history, those used longest ago first;
     open rooms keep theirs. 0: no bound."""
+    cluster: tuple[str, ...] = ()
+    """URLs of NATS servers (`nats://host:4222`, `tls://..`), any of one NATS cluster: their JetStream keeps the events
+    instead of `journal`, and every router on it serves the same rooms. Empty: this router is alone."""
+    cluster_name: str = "postroom"
+    """What the routers of one cluster have in common; routers under another name on the same NATS are strangers."""
+    cluster_user: str | None = None
+    """User name for NATS. None: none, or the one in the URL."""
+    cluster_password: str | None = None
+    """Password for NATS. None: none, or the one in the URL."""
+    cluster_credentials: Path | None = None
+    """Credentials file for NATS (`.creds`: a JWT and its key). None: no such file."""
+    cluster_ca: Path | None = None
+    """PEM file with the authorities that a NATS server's certificate may come from. None: those of the system."""
+    cluster_certificate: Path | None = None
+    """PEM file with the certificate, and the key, that this router shows to NATS. None: it shows none."""
+    cluster_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
+    """On how many NATS servers each event is kept; 3 outlive the loss of one. Given when the streams are made."""
+    cluster_keep_s: Annotated[float, Meta(ge=3600)] = 604_800.0
+    """How long the cluster keeps events that no router has dropped: those of rooms that nobody uses any more."""
+    node: str | None = None
+    """This router's name in the cluster, the same after a restart. None: the host's name, and the port."""
+    workers: Count = 1
+    """Router processes on the same ports of this machine, each a node of the cluster. More than 1 without `cluster`: a
+    NATS server is started for them."""
     plugins: tuple[str, ...] = ()
     """Functions called with the router once it is up, as `MODULE:FUNCTION`. Empty: none."""
 

@@ -1,0 +1,1 @@
+"""The cluster: what lets several routers serve the same rooms, over NATS."""

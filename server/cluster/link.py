@@ -1,0 +1,413 @@
+"""Link: one router's connection to NATS. Messages out and in; whether it is there, and why it is not.
+
+A connection that ends is followed by another one, to whichever server answers; subscriptions are taken along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import random
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import nats.aio.client
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from actors.errors import PostroomError
+
+__all__ = ["Access", "ApiError", "Link", "LinkDown", "Listening", "NotAnswered"]
+
+log = structlog.get_logger("postroom.cluster")
+
+_PING_S = 1.0
+_PINGS = 2
+"""So many pings without an answer: the connection is dead. Found out in three seconds at most."""
+_CONNECT_S = 2.0
+_AGAIN_S = (0.05, 1.0)
+"""Between two tries to connect: at first, and at most."""
+_MOST_WAITING = 512 * 1024 * 1024
+"""Bytes of one subscription that may wait to be handled. What is too much for it is missed, and found missing."""
+
+
+class LinkDown(PostroomError):
+    """There is no connection to NATS now; `str()` says why."""
+
+
+class NotAnswered(PostroomError):
+    """Nobody answered in time, or nobody is there to answer."""
+
+
+class ApiError(PostroomError):
+    """JetStream refused a request.
+
+    Attributes:
+        code: Its HTTP-like status.
+        err_code: Which error, as JetStream numbers them.
+    """
+
+    def __init__(self, code: int, err_code: int, description: str) -> None:
+        super().__init__(code, err_code, description)
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+
+    def __str__(self) -> str:
+        return self.description
+
+
+class Access(NamedTuple):
+    """Where NATS is, and how one gets in."""
+
+    urls: tuple[str, ...]
+    user: str | None = None
+    password: str | None = None
+    credentials: Path | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+
+
+class Listening:
+    """A subscription that outlives connections."""
+
+    __slots__ = ("_link", "handle", "subject", "subscription")
+
+    def __init__(self, link: Link, subject: str, handle: Callable[[Msg], None]) -> None:
+        self._link = link
+        self.subject = subject
+        self.handle = handle
+        self.subscription: Subscription | None = None
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._link._stop_listening(self)
+
+
+class Link:
+    """The connection to NATS. Used on the event loop only.
+
+    Args:
+        access: Where NATS is, and how one gets in.
+        name: How this router is called in the server's own lists.
+    """
+
+    def __init__(self, access: Access, name: str) -> None:
+        self._access = access
+        self._name = name
+        self._client: nats.aio.client.Client | None = None
+        self._listenings: dict[Listening, None] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ended = asyncio.Event()
+        self._outgoing: deque[tuple[str, bytes, str, dict[str, str] | None]] = deque()
+        self._something_goes_out = asyncio.Event()
+        self._inboxes = itertools.count(1)
+        self._error: Exception | None = None
+        self.trouble: str | None = "it was not connected to yet"
+        """Why there is no connection; None: there is one."""
+        self.on_up: list[Callable[[], None]] = []
+        """Called when there is a connection again, and all that is listened to is listened to on it."""
+        self.on_down: list[Callable[[], None]] = []
+        """Called when the connection is lost."""
+
+    async def start(self) -> None:
+        """Connect, and stay connected until `stop`.
+
+        Raises:
+            LinkDown: No server can be reached, or none lets the router in; says why and what to do.
+        """
+        try:
+            self._client = await self._connect()
+        except _FAILURES as error:
+            raise LinkDown(self._reason(error)) from error
+        self.trouble = None
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Send what still goes out, and disconnect; does no harm when it was not started, or twice."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.wait((keeper,))
+        for task in self._tasks:
+            task.cancel()
+        client, self._client = self._client, None
+        if client is not None and not client.is_closed:
+            with contextlib.suppress(*_FAILURES):
+                async with asyncio.timeout(_CONNECT_S):
+                    await self._send_all(client)
+                    await client.flush()
+            await client.close()
+        self.trouble = "it is disconnected from"
+
+    @property
+    def most_bytes(self) -> int:
+        """The largest message that the server takes, headers and all."""
+        return self._client.max_payload if self._client is not None else 1024 * 1024
+
+    @property
+    def server_info(self) -> dict[str, Any]:
+        """What the server said of itself when it was connected to."""
+        return dict(self._client._server_info) if self._client is not None else {}
+
+    def send(self, subject: str, payload: bytes, *, reply: str = "", headers: dict[str, str] | None = None) -> None:
+        """Send a message, in the order of the calls. While there is no connection it is dropped.
+
+        The caller bounds how much is under way: nothing here does.
+        """
+        if self.trouble is None:
+            self._outgoing.append((subject, payload, reply, headers))
+            self._something_goes_out.set()
+
+    def listen(self, subject: str, handle: Callable[[Msg], None]) -> Listening:
+        """Have each message on a subject handed to `handle`, from `settled` on."""
+        listening = Listening(self, subject, handle)
+        self._listenings[listening] = None
+        if self._client is not None and self.trouble is None:
+            self._spawn(self._subscribe(self._client, listening))
+        return listening
+
+    async def settled(self) -> None:
+        """Wait until the server knows all that is listened to so far.
+
+        Raises:
+            LinkDown: There is no connection, or it is lost meanwhile.
+        """
+        client = self._up()
+        try:
+            for listening in [each for each in self._listenings if each.subscription is None]:
+                await self._subscribe(client, listening)
+            async with asyncio.timeout(_CONNECT_S):
+                await client.flush()
+        except _FAILURES as error:
+            raise LinkDown(self._reason(error)) from error
+
+    async def request(self, subject: str, payload: bytes, *, wait_s: float = 2.0) -> Msg:
+        """Ask, and return the one answer.
+
+        Raises:
+            LinkDown: There is no connection, or it is lost meanwhile.
+            NotAnswered: Nobody answers.
+        """
+        client = self._up()
+        try:
+            return await client.request(subject, payload, timeout=wait_s)
+        except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
+            if self.trouble is not None:
+                raise LinkDown(self.trouble) from error
+            raise NotAnswered(f"nobody answers on {subject}") from error
+        except _FAILURES as error:
+            raise LinkDown(self._reason(error)) from error
+
+    async def ask(self, call: str, arguments: dict[str, Any] | None = None, *, wait_s: float = 2.0) -> dict[str, Any]:
+        """Call JetStream's API: `ask("STREAM.INFO.name")`.
+
+        Raises:
+            ApiError: It refuses.
+            LinkDown: There is no connection, or it is lost meanwhile.
+            NotAnswered: Nobody answers: no JetStream, or it has no leader now.
+        """
+        payload = b"" if arguments is None else json.dumps(arguments).encode()
+        answer = json.loads((await self.request(f"$JS.API.{call}", payload, wait_s=wait_s)).data)
+        assert isinstance(answer, dict)
+        error = answer.get("error")
+        if error is not None:
+            raise ApiError(error.get("code", 0), error.get("err_code", 0), error.get("description", "no reason given"))
+        return answer
+
+    async def gather(
+        self, subject: str, payload: bytes, over: Callable[[list[Msg]], bool], *, wait_s: float = 2.0
+    ) -> tuple[list[Msg], bool]:
+        """Ask, and return the answers, and whether `over` said of them that they are all before the time was up.
+
+        Raises:
+            LinkDown: There is no connection, or it is lost meanwhile.
+        """
+        client = self._up()
+        answers: list[Msg] = []
+        changed = asyncio.Event()
+
+        async def take(message: Msg) -> None:
+            answers.append(message)
+            changed.set()
+
+        try:
+            inbox = client.new_inbox()
+            subscription = await client.subscribe(inbox, cb=take, pending_bytes_limit=_MOST_WAITING)
+            try:
+                await client.publish(subject, payload, reply=inbox)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        while not over(answers):
+                            if self._client is not client:
+                                raise LinkDown(self.trouble or "the connection was lost")
+                            changed.clear()
+                            await changed.wait()
+                        return answers, True
+            finally:
+                with contextlib.suppress(*_FAILURES):
+                    await subscription.unsubscribe()
+        except _FAILURES as error:
+            raise LinkDown(self._reason(error)) from error
+        return answers, False
+
+    def inbox(self) -> str:
+        """Return a subject that nobody else listens to; a part may be added to it."""
+        return f"_INBOX.{self._up().new_inbox().rpartition('.')[2]}"
+
+    def _up(self) -> nats.aio.client.Client:
+        if self._client is None or self.trouble is not None:
+            raise LinkDown(self.trouble or "there is no connection")
+        return self._client
+
+    async def _connect(self) -> nats.aio.client.Client:
+        """Connect to one of the servers."""
+        access = self._access
+        client = nats.aio.client.Client()
+        ended = self._ended = asyncio.Event()
+        urls = list(access.urls)
+        random.shuffle(urls)
+
+        async def note(error: Exception) -> None:
+            self._error = error
+
+        async def closed() -> None:
+            ended.set()
+
+        self._error = None
+        await client.connect(
+            urls,
+            name=self._name,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=round(_CONNECT_S),
+            ping_interval=_PING_S,  # type: ignore[arg-type]  # it is only slept for
+            max_outstanding_pings=_PINGS,
+            error_cb=note,
+            closed_cb=closed,
+            user=access.user,
+            password=access.password,
+            user_credentials=None if access.credentials is None else str(access.credentials),
+            tls=self._tls(),
+            pending_size=-1,
+            no_echo=False,
+        )
+        return client
+
+    def _tls(self) -> ssl.SSLContext | None:
+        access = self._access
+        if access.ca is None and access.certificate is None and not any(url.startswith("tls:") for url in access.urls):
+            return None
+        context = ssl.create_default_context(cafile=access.ca)
+        if access.certificate is not None:
+            context.load_cert_chain(access.certificate)
+        return context
+
+    async def _keep(self) -> None:
+        """Stay connected."""
+        while True:
+            client = self._client
+            assert client is not None
+            sender = asyncio.create_task(self._send(client))
+            try:
+                await self._ended.wait()
+            finally:
+                sender.cancel()
+            self._outgoing.clear()
+            self.trouble = self._reason(self._error or client.last_error or nats.errors.UnexpectedEOF())
+            self._client = None
+            for listening in self._listenings:
+                listening.subscription = None
+            log.error("cluster_link_lost", reason=self.trouble)
+            for call in self.on_down:
+                call()
+            self._client = await self._connect_again()
+            self.trouble = None
+            log.info("cluster_link_up", server=self._server())
+            for call in self.on_up:
+                call()
+
+    async def _connect_again(self) -> nats.aio.client.Client:
+        """Try until there is a connection on which everything is listened to that was before."""
+        wait_s, most_s = _AGAIN_S
+        while True:
+            try:
+                client = await self._connect()
+                for listening in list(self._listenings):
+                    await self._subscribe(client, listening)
+                async with asyncio.timeout(_CONNECT_S):
+                    await client.flush()
+                return client
+            except _FAILURES as error:
+                for listening in self._listenings:
+                    listening.subscription = None
+                self.trouble = self._reason(error)
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+            wait_s = min(most_s, wait_s * 2)
+
+    async def _subscribe(self, client: nats.aio.client.Client, listening: Listening) -> None:
+        if listening.subscription is not None or listening not in self._listenings:
+            return
+        handle = listening.handle
+
+        async def take(message: Msg) -> None:
+            handle(message)
+
+        listening.subscription = await client.subscribe(
+            listening.subject, cb=take, pending_msgs_limit=-1, pending_bytes_limit=_MOST_WAITING
+        )
+
+    def _stop_listening(self, listening: Listening) -> None:
+        if self._listenings.pop(listening, self) is None and listening.subscription is not None:
+            self._spawn(_unsubscribe(listening.subscription))
+
+    async def _send(self, client: nats.aio.client.Client) -> None:
+        while True:
+            await self._something_goes_out.wait()
+            self._something_goes_out.clear()
+            with contextlib.suppress(*_FAILURES):  # the connection is lost: `_keep` sees to it
+                await self._send_all(client)
+
+    async def _send_all(self, client: nats.aio.client.Client) -> None:
+        outgoing = self._outgoing
+        while outgoing:
+            subject, payload, reply, headers = outgoing.popleft()
+            await client.publish(subject, payload, reply=reply, headers=headers)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def quietly() -> None:
+            with contextlib.suppress(*_FAILURES):
+                await work
+
+        task = asyncio.create_task(quietly())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _server(self) -> str:
+        url = self._client.connected_url if self._client is not None else None
+        return "" if url is None else f"{url.hostname}:{url.port}"
+
+    def _reason(self, error: BaseException) -> str:
+        """Say what is wrong with the connection, without a password."""
+        where = ", ".join(filter(None, (urlsplit(url).netloc.rpartition("@")[2] for url in self._access.urls)))
+        inner = self._error if isinstance(error, nats.errors.NoServersError) and self._error is not None else error
+        what = str(inner) or type(inner).__name__
+        return f"NATS at {where}: {what}"
+
+
+async def _unsubscribe(subscription: Subscription) -> None:
+    await subscription.unsubscribe()
+
+
+_FAILURES = (nats.errors.Error, OSError, TimeoutError, ssl.SSLError)
+"""What nats-py raises when there is no connection, or not any more."""
