@@ -33,8 +33,11 @@ class EventLog(Protocol):
     def append(self, room: str, append: Append, to: Target) -> None:
         """Commit an event at the next offset; `to` is told `Committed`, or `AppendFailed` and nothing was kept.
 
-        Commits of one room are told in the order of the calls. An event whose delivery is `ephemeral` takes an offset
-        and is not kept.
+        Commits of one room are told in the order of the offsets, which is that of the calls. An event whose delivery is
+        `ephemeral` takes an offset and is not kept.
+
+        Where routers share the log, other routers' events come in between: `to` is told them as `Arrived`, each at its
+        place. That somebody else has the room forgotten it is told as `Renewed`.
 
         Raises:
             PostroomError: The room is not open, or its history was lost since.
@@ -70,7 +73,7 @@ class EventLog(Protocol):
         """Return the names of the rooms that the log has a record of, in no order."""
 
     def known(self, room: str) -> bool:
-        """Tell whether the log has a record of `room`."""
+        """Tell whether the log may have a record of `room`: it has none where this is False."""
 
     def watched(self) -> Collection[str]:
         """Return the rooms that have to be opened at the start because something in them waits for its time."""

@@ -25,6 +25,7 @@ __all__ = [
     "AlertDue",
     "Append",
     "AppendFailed",
+    "Arrived",
     "Attach",
     "Attached",
     "Authenticated",
@@ -50,6 +51,7 @@ __all__ = [
     "Receipt",
     "Recheck",
     "Refused",
+    "Renewed",
     "Request",
     "Restart",
     "Revoke",
@@ -113,6 +115,14 @@ class Committed(NamedTuple):
 
     event: Event
     append: Append
+
+
+class Arrived(NamedTuple):
+    """Log to room: an event is safe that another router on the same log was given."""
+
+    event: Event
+    named: bool
+    """Whether its publisher gave it its id."""
 
 
 class AppendFailed(NamedTuple):
@@ -245,6 +255,12 @@ class Emptied(NamedTuple):
     clearing: object
     """Which time, as the room knows it."""
     outcome: RoomRecord | LogUnavailable
+
+
+class Renewed(NamedTuple):
+    """Log to room: it has forgotten you, as another router ordered; go on from here."""
+
+    record: RoomRecord
 
 
 class Forgotten(NamedTuple):

@@ -26,6 +26,7 @@ from .messages import (
     AlertDue,
     Append,
     AppendFailed,
+    Arrived,
     Attach,
     Committed,
     Detach,
@@ -37,6 +38,7 @@ from .messages import (
     Receipt,
     Recheck,
     Refused,
+    Renewed,
     Subscribe,
     Sweep,
 )
@@ -254,26 +256,34 @@ class Room(LoopActor):
         if message.event.offset > self._top and not own:  # of a history that was forgotten while this actor started
             self._refuse(message.append, _broken_off(f"this event is gone with the history of {self._name}"))
             return
-        if message.event.offset > self._top:  # else it was read from the log after a failure
-            event = message.event
-            self._top = event.offset
-            owner = self._state.owner
-            self._state.fold(event)
-            if self._state.owner != owner:
-                self._revoke_former_owners()
-            self._history.add(event)
-            if message.append.named:
-                self._receipts.add(event.draft.id, event.offset, event.draft.time_ms)
-            if event.draft.ack or event.draft.kind in _ALARMING:
-                self._watched = self._watched or event.draft.ack
-                self._alarm.set()
-            if event.draft.traceparent is not None:
-                self._ports.tracing.committed(self._name, event)
-            if not self._fresh:
-                self._fresh_at = message.append.at or self._taken_at(event.draft)
-            self._fresh.append(event)
-            self._fresh_bytes += len(memoryview(event.draft.data))
+        self._take_in(message.event, named=message.append.named, at=message.append.at)
         self._settle(message)
+
+    @handles(Arrived)
+    def _arrived(self, message: Arrived) -> None:
+        self._take_in(message.event, named=message.named)
+
+    def _take_in(self, event: Event, *, named: bool, at: float = 0.0) -> None:
+        """Fold a committed event into the state, and have it handed out."""
+        if event.offset <= self._top:  # it was read from the log after a failure
+            return
+        self._top = event.offset
+        owner = self._state.owner
+        self._state.fold(event)
+        if self._state.owner != owner:
+            self._revoke_former_owners()
+        self._history.add(event)
+        if named:
+            self._receipts.add(event.draft.id, event.offset, event.draft.time_ms)
+        if event.draft.ack or event.draft.kind in _ALARMING:
+            self._watched = self._watched or event.draft.ack
+            self._alarm.set()
+        if event.draft.traceparent is not None:
+            self._ports.tracing.committed(self._name, event)
+        if not self._fresh:
+            self._fresh_at = at or self._taken_at(event.draft)
+        self._fresh.append(event)
+        self._fresh_bytes += len(memoryview(event.draft.data))
         if self._fresh_bytes > _FAN_OUT_BYTES:
             self._fan_out()
 
@@ -457,6 +467,8 @@ class Room(LoopActor):
         if not message.identity.may_subscribe(self._name, self._state.owner):
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not read {self._name}")
             message.reply_to.tell(Refused(command, refusal))
+        elif not self._used:
+            message.reply_to.tell(Refused(command, Refusal(ErrorCode.NOT_FOUND, f"{self._name} has never been used")))
         else:
             facts = RoomFacts(self._name, self._epoch, self._top, self._state, self._history, self._audience.roll)
             message.reply_to.tell(answer(command, facts))
@@ -470,10 +482,19 @@ class Room(LoopActor):
 
     # --- forgetting
 
+    @property
+    def _used(self) -> bool:
+        """Whether anything happened here, or somebody is here: a log need not know that before the room is open."""
+        return bool(self._top or len(self._audience))
+
     @handles(Forget)
     def _forget(self, message: Forget) -> None:
         if self._clearing is not None:
             self._clearing.held.append(message)
+            return
+        if not self._used and not self._in_flight:
+            refusal = Refusal(ErrorCode.NOT_FOUND, f"{self._name} has never been used")
+            message.reply_to.tell(Refused(None, refusal))
             return
         clearing = self._clearing = Clearing(message)
         own = self.mailbox
@@ -481,7 +502,6 @@ class Room(LoopActor):
 
     @handles(Emptied)
     def _emptied(self, message: Emptied) -> None:
-        """Send everybody away, after what came until then, and go on from the new record."""
         clearing, outcome = self._clearing, message.outcome
         if clearing is None or message.clearing is not clearing:
             return  # asked for by an actor that failed; this one has asked again
@@ -490,14 +510,24 @@ class Room(LoopActor):
         if isinstance(outcome, LogUnavailable):
             answer = Refused(None, Refusal(ErrorCode.JOURNAL_UNAVAILABLE, str(outcome), retry_after_ms=1000))
         else:
-            self._finish_fan_out()
             answer = Forgotten(len(self._audience))
-            self._audience.revoke(lambda _each: True, "an operator removed this room")
-            self._alarm.cancel()
-            self._begin(outcome)
-            self._write_note()
-            self._swept = True  # nothing ever happened in it: unless somebody waits for it, it retires at once
+            self._begin_anew(outcome)
         clearing.order.reply_to.tell(answer)
+
+    @handles(Renewed)
+    def _renewed(self, message: Renewed) -> None:
+        in_flight, uncommitted = self._in_flight, self._uncommitted  # the log has them behind what it has forgotten
+        self._begin_anew(message.record)
+        self._in_flight, self._uncommitted = in_flight, uncommitted
+
+    def _begin_anew(self, record: RoomRecord) -> None:
+        """Send everybody away, after what came until then, and take up another history."""
+        self._finish_fan_out()
+        self._audience.revoke(lambda _each: True, "an operator removed this room")
+        self._alarm.cancel()
+        self._begin(record)
+        self._write_note()
+        self._swept = True  # nothing ever happened in it: unless somebody waits for it, it retires at once
 
     # --- bounds
 
