@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from server.app import Addresses, Plugin
     from server.settings import Settings
 
-__all__ = ["ApiPort", "Cluster", "Config", "Dev", "Host", "Journal", "Plugins", "Port", "Workers", "demo", "serve", "warn_unknown"]
+__all__ = [
+    "ApiPort",
+    "Cluster",
+    "Config",
+    "Dev",
+    "Host",
+    "Journal",
+    "Plugins",
+    "Port",
+    "Workers",
+    "demo",
+    "serve",
+    "warn_unknown",
+]
 
 Host = Annotated[
     str | None, typer.Option(help="Address that clients connect to; 0.0.0.0 is every interface. [127.0.0.1]")
@@ -35,10 +48,13 @@ Journal = Annotated[
 ]
 Cluster = Annotated[
     list[str] | None,
-    typer.Option(metavar="URL", help="NATS server of the cluster that keeps the events, instead of a file; repeatable."),
+    typer.Option(
+        metavar="URL", help="NATS server of the cluster that keeps the events, instead of a file; repeatable."
+    ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Router processes on the same ports; without --cluster they get a NATS of their own. [1]")
+    int | None,
+    typer.Option(help="Router processes on the same ports; without --cluster they get a NATS of their own. [1]"),
 ]
 Dev = Annotated[bool | None, typer.Option("--dev", help="For trying out: no tokens needed; this machine only.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file of settings. [POSTROOM_CONFIG]")]
