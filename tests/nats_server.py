@@ -114,7 +114,7 @@ class NatsServer:
             access: For `nats.connect`, where the server asks for more than an address.
         """
         async with asyncio.timeout(_READY_S):
-            while not await self._answers(access):
+            while not await self._answers(access):  # noqa: ASYNC110  # another process tells no event of ours
                 await asyncio.sleep(0.05)
 
     async def _answers(self, access: dict[str, Any]) -> bool:

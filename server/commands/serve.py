@@ -48,13 +48,11 @@ Journal = Annotated[
 ]
 Cluster = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="URL", help="NATS server of the cluster that keeps the events, instead of a file; repeatable."
-    ),
+    typer.Option(metavar="URL", help="NATS server of the cluster that keeps the events; repeatable."),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Router processes on the same ports; without --cluster they get a NATS of their own. [1]"),
+    typer.Option(help="Router processes on the same ports. [1]"),
 ]
 Dev = Annotated[bool | None, typer.Option("--dev", help="For trying out: no tokens needed; this machine only.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file of settings. [POSTROOM_CONFIG]")]
