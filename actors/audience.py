@@ -37,6 +37,7 @@ class Audience:
         page: The room's page of the ledger.
         tracing: Is told of events that belong to a trace.
         meters: Count what is written.
+        first: See there.
     """
 
     def __init__(
@@ -48,11 +49,14 @@ class Audience:
         page: dict[str, Subscription],
         tracing: Tracing,
         meters: Meters,
+        first: int = 1,
     ) -> None:
         self._room = room
         self._mailbox = mailbox
         self._epoch = epoch
         self._history = history
+        self.first = first
+        """Offset of the first event of this history: a position before it, but for 0, is none of it."""
         self._subscribers = page
         self._live: dict[str, Subscription] = {}
         """Who gets events as they come; the others are on their way through the history."""
@@ -171,7 +175,7 @@ class Audience:
         if after is None:
             wanted = self._history.before(None, message.history) if message.history else []
             return "fresh", wanted[0].prev if wanted else top, None
-        if after.epoch != self._epoch or after.offset > top:
+        if after.epoch != self._epoch or after.offset > top or 0 < after.offset < self.first:
             return "none", top, None
         lost = self._history.lost
         if after.offset >= lost:

@@ -155,7 +155,7 @@ class RoomDirectory:
             self._end(mailbox)
             return
         opening = self._openings[name] = object()
-        self._log.open(name, partial(self._opened, name, mailbox, opening))
+        self._log.open(name, partial(self._opened, name, mailbox, opening), mailbox)
 
     def _opened(self, name: str, mailbox: Mailbox, opening: object, record: RoomRecord | LogUnavailable) -> None:
         if self._openings.get(name) is not opening:

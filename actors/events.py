@@ -24,6 +24,7 @@ __all__ = [
     "NotNegative",
     "decode_data",
     "draft",
+    "unsound",
 ]
 
 Delivery = Literal["keep", "latest", "ephemeral"]
@@ -205,6 +206,40 @@ def draft(
         ack=must_ack,
         traceparent=traceparent,
     )
+
+
+class _Acknowledged(msgspec.Struct):
+    event_id: str
+    user: str
+
+
+class _Escalated(msgspec.Struct):
+    event_id: str
+
+
+_DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
+    **{kind: msgspec.json.Decoder(schema) for kind, schema in _SCHEMAS.items()},
+    ALERT_ACKNOWLEDGED: msgspec.json.Decoder(_Acknowledged),
+    ALERT_ESCALATED: msgspec.json.Decoder(_Escalated),
+}
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+
+
+def unsound(made: Draft) -> str | None:
+    """Tell what is wrong with a draft that comes from where others may write, too; None: a room can take it."""
+    try:
+        _check_name("event_id", made.id)
+        if made.key is not None:
+            _check_name("key", made.key)
+        if made.kind not in _DECODERS and not _is_custom(made.kind):
+            return f"there is no kind {made.kind[:80]!r}"
+        _DECODERS.get(made.kind, _OBJECT).decode(made.data)
+    except (Refusal, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return f"{made.kind[:80]}: {error}"
+    raw = memoryview(made.data)
+    if bytes(raw).count(b"{") > _MAX_DEPTH and _deeper_than(_MAX_DEPTH, _OBJECT.decode(raw)):
+        return f"{made.kind[:80]}: its data is nested too deeply"
+    return None
 
 
 @lru_cache(maxsize=1024)

@@ -27,8 +27,12 @@ class EventLog(Protocol):
     Calls take effect in their order: a room that is opened after an append finds the event, or it was not kept.
     """
 
-    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
-        """Read a room's record, or begin one under a new epoch, and hand it to `ready` on the loop's thread."""
+    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None], to: Target | None = None) -> None:
+        """Read a room's record, or begin one under a new epoch, and hand it to `ready` on the loop's thread.
+
+        From then on `to` is told what other routers on the same log append (`Arrived`), and that one of them had the
+        room forgotten (`Renewed`), each at its place among the commits; None: nobody is.
+        """
 
     def append(self, room: str, append: Append, to: Target) -> None:
         """Commit an event at the next offset; `to` is told `Committed`, or `AppendFailed` and nothing was kept.
@@ -36,8 +40,7 @@ class EventLog(Protocol):
         Commits of one room are told in the order of the offsets, which is that of the calls. An event whose delivery is
         `ephemeral` takes an offset and is not kept.
 
-        Where routers share the log, other routers' events come in between: `to` is told them as `Arrived`, each at its
-        place. That somebody else has the room forgotten it is told as `Renewed`.
+        Where another router on the same log was given it first under the same id, `to` is told `Duplicated`.
 
         Raises:
             PostroomError: The room is not open, or its history was lost since.
@@ -68,6 +71,9 @@ class EventLog(Protocol):
         `ready` is called on the loop's thread, when that outlives the process as far as events do: with the new
         record, or with why nothing was done. What was appended before is told before, and is gone.
         """
+
+    def catch_up(self, room: str, then: Callable[[LogUnavailable | None], None]) -> None:
+        """Have a room that is open told what others have appended until now, and then call `then`."""
 
     def rooms(self) -> Collection[str]:
         """Return the names of the rooms that the log has a record of, in no order."""
@@ -125,7 +131,7 @@ class MemoryLog:
         self._retired_bytes = retired_bytes
         self._bytes = 0
 
-    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
+    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None], to: Target | None = None) -> None:
         """Read a room's record; `ready` is called before this returns."""
         shelf = self._shelves.get(room)
         if shelf is None:
@@ -201,6 +207,10 @@ class MemoryLog:
         self._shelves.pop(room, None)
         self._id = secrets.token_hex(6)  # it must not come back under the epoch that it had
         self.open(room, ready)
+
+    def catch_up(self, room: str, then: Callable[[LogUnavailable | None], None]) -> None:
+        """Call `then`: nobody else appends."""
+        then(None)
 
     def rooms(self) -> Collection[str]:
         """Return the rooms that are open or remembered."""

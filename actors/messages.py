@@ -29,11 +29,13 @@ __all__ = [
     "Attach",
     "Attached",
     "Authenticated",
+    "CaughtUp",
     "ChildExited",
     "Close",
     "Committed",
     "Detach",
     "Drain",
+    "Duplicated",
     "Emptied",
     "Exclude",
     "Fail",
@@ -123,6 +125,19 @@ class Arrived(NamedTuple):
     event: Event
     named: bool
     """Whether its publisher gave it its id."""
+
+
+class Duplicated(NamedTuple):
+    """Log to room: the event was safe before, at this place, as another router was given it first."""
+
+    offset: int
+    append: Append
+
+
+class CaughtUp(NamedTuple):
+    """Log to room: you were told what others have appended; or why you cannot be."""
+
+    trouble: LogUnavailable | None
 
 
 class AppendFailed(NamedTuple):

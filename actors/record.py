@@ -36,3 +36,5 @@ class RoomRecord(msgspec.Struct, frozen=True):
     """The offset that the snapshot stands at. Every event after it is in `events`."""
     past_ids: tuple[PastId, ...]
     """Ids that publishers gave to trimmed events, oldest first, as far as `trim` was told to keep them."""
+    first: int = 1
+    """Offset of the first event of this history, where one was: a position before it, but for 0, is none of it."""

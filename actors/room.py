@@ -28,8 +28,10 @@ from .messages import (
     AppendFailed,
     Arrived,
     Attach,
+    CaughtUp,
     Committed,
     Detach,
+    Duplicated,
     Emptied,
     Forget,
     Forgotten,
@@ -80,6 +82,8 @@ class Room(LoopActor):
         self._note = ports.ledger.note(name)
         self._clearing: Clearing | None = None
         """While it is being forgotten."""
+        self._ahead: list[Subscribe] = []
+        """Who waits until this room knows what they have seen."""
         self._newest_at = 0.0
         """When the last event of this batch was handed in."""
         self._started_at = ports.clock.monotonic()
@@ -118,7 +122,9 @@ class Room(LoopActor):
         # Id of a named event that the log has not committed yet, to the retries of it that wait for that.
         self._uncommitted: dict[str, list[Append]] = {}
         page = ports.ledger.page(name)
-        self._audience = Audience(name, mailbox, self._epoch, self._history, page, ports.tracing, ports.meters)
+        self._audience = Audience(
+            name, mailbox, self._epoch, self._history, page, ports.tracing, ports.meters, record.first
+        )
         self._fresh: list[Event] = []
         self._fresh_bytes = 0
         self._fresh_at = 0.0
@@ -199,6 +205,8 @@ class Room(LoopActor):
         for waiting in self._uncommitted.values():
             for append in waiting:
                 self.mailbox.tell(append)
+        for subscribe in self._ahead:
+            self.mailbox.tell(subscribe)
 
     # --- events
 
@@ -267,6 +275,8 @@ class Room(LoopActor):
         """Fold a committed event into the state, and have it handed out."""
         if event.offset <= self._top:  # it was read from the log after a failure
             return
+        if not self._top:
+            self._audience.first = event.offset
         self._top = event.offset
         owner = self._state.owner
         self._state.fold(event)
@@ -286,6 +296,23 @@ class Room(LoopActor):
         self._fresh_bytes += len(memoryview(event.draft.data))
         if self._fresh_bytes > _FAN_OUT_BYTES:
             self._fan_out()
+
+    @handles(Duplicated)
+    def _duplicated(self, message: Duplicated) -> None:
+        offset, append = message
+        self._in_flight.pop(id(append), None)
+        for again in (append, *(self._uncommitted.pop(append.draft.id, ()) if append.named else ())):
+            if append.draft.kind == ALERT_ACKNOWLEDGED and not self._acknowledged_by(again.draft):
+                self._refuse_second(again)
+            else:
+                self._receipt(again, offset, duplicate=True)
+
+    def _acknowledged_by(self, acknowledgement: Draft) -> bool:
+        """Tell whether an acknowledgement says what happened: its alert is acknowledged, by this user."""
+        data = decode_data(acknowledgement.data)
+        return any(
+            past["event_id"] == data["event_id"] and past["user"] == data["user"] for past in self._state.acknowledged
+        )
 
     @handles(AppendFailed)
     def _append_failed(self, message: AppendFailed) -> None:
@@ -420,8 +447,19 @@ class Room(LoopActor):
 
     # --- subscribers
 
+    @handles(CaughtUp)
+    def _caught_up(self, message: CaughtUp) -> None:
+        """Let those in who knew more than this room did."""
+        ahead, self._ahead = self._ahead, []
+        for each in ahead:
+            if message.trouble is None:
+                self._subscribe(each, caught_up=True)
+            else:
+                refusal = Refusal(ErrorCode.JOURNAL_UNAVAILABLE, str(message.trouble), retry_after_ms=1000)
+                each.mailbox.tell(Refused(each.tag, refusal))
+
     @handles(Subscribe)
-    def _subscribe(self, message: Subscribe) -> None:
+    def _subscribe(self, message: Subscribe, caught_up: bool = False) -> None:
         if self._clearing is not None:
             self._clearing.held.append(message)
             return
@@ -430,6 +468,13 @@ class Room(LoopActor):
             self._audience.leave(message.connection)  # one that asks once more is here
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {self._name}")
             message.mailbox.tell(Refused(message.tag, refusal))
+            return
+        after = message.after
+        if after is not None and after.epoch == self._epoch and after.offset > self._top and not caught_up:
+            self._ahead.append(message)  # what it has seen another router has told it: this one is behind
+            if len(self._ahead) == 1:
+                own = self.mailbox
+                self._log.catch_up(self._name, lambda trouble: own.tell(CaughtUp(trouble)))
             return
         self._audience.join(
             message,
@@ -444,6 +489,7 @@ class Room(LoopActor):
 
     @handles(Detach)
     def _detach(self, message: Detach) -> None:
+        self._ahead = [each for each in self._ahead if each.connection != message.connection]
         self._audience.leave(message.connection)
         self._quiet_since = self._ports.clock.monotonic()
 

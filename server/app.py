@@ -10,14 +10,15 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import structlog
 
 from actors.child import ChildSpec
 from actors.clock import Clock
 from actors.directory import RoomDirectory
-from actors.errors import PostroomError, Refusal
+from actors.errors import ErrorCode, PostroomError, Refusal
 from actors.identity import ANONYMOUS, SUPERVISOR_ROOM
 from actors.ledger import Ledger
 from actors.log import EventLog, MemoryLog
@@ -53,6 +54,7 @@ from .http.publishing import Publishing
 from .http.quarantine import QuarantineCalls
 from .http.rooms import Rooms
 from .http.supervisor import SupervisorCalls
+from .joining import join
 from .journals.faults import JournalError
 from .journals.sqlite import SqliteLog
 from .lag import LagWatch
@@ -67,6 +69,10 @@ from .settings import MEMORY, Settings
 from .supervisor_record import SupervisorRecord
 from .tracing import spans_for
 from .vitals import Vitals
+
+if TYPE_CHECKING:
+    from .cluster.link import Link
+    from .journals.jetstream.log import JetStreamLog
 
 __all__ = ["Addresses", "Plugin", "Router", "StartError"]
 
@@ -107,7 +113,9 @@ class Router:
         self._settings = settings
         self._plugins = plugins
         self._failed: asyncio.Future[Exit] | None = None
-        self._journal: SqliteLog | None = None
+        self._link: Link | None = None
+        """The connection to NATS; None: this router is alone."""
+        self._journal: SqliteLog | JetStreamLog | None = None
         self._started = False
 
     async def start(self) -> Addresses:
@@ -167,7 +175,7 @@ class Router:
             quarantine=self.quarantine,
             meters=self.meters,
             report=self.report,
-            apart={SUPERVISOR_ROOM: SUPERVISOR_LIMITS},
+            apart={SUPERVISOR_ROOM: _supervisor_limits(settings)},
             tracing=tracing,
         )
         self.source = Mailbox(name="source")
@@ -310,6 +318,8 @@ class Router:
                 log.error("actors_left", after_s=_SHUTDOWN_S)
         if self._journal is not None:
             await self._journal.stop()
+        if self._link is not None:
+            await self._link.stop()
 
     async def failed(self) -> Exit:
         """Wait until the root supervisor has failed: nothing repairs it, the process must end."""
@@ -360,19 +370,23 @@ class Router:
         try:
             entries = await record.everything()
         except Refusal as refusal:
-            log.warning("quarantine_not_restored", reason=refusal.message)
+            if refusal.code is not ErrorCode.NOT_FOUND:  # which is a cluster's first start
+                log.warning("quarantine_not_restored", reason=refusal.message)
             return
         facts = [(str(entry["kind"]).removeprefix(KINDS), entry) for entry in entries]
         self.quarantine.restore(facts, self.directory, self.source)
 
     async def _start_log(self) -> EventLog:
         settings = self._settings
-        if settings.journal == MEMORY:
-            return MemoryLog()
-        self._journal = SqliteLog(
-            Path(settings.journal), clock=self.clock, most_bytes=settings.journal_bytes, report=self.report
-        )
         try:
+            if settings.cluster:
+                self._link, self._journal = await join(settings, self.clock, self.report)
+            elif settings.journal == MEMORY:
+                return MemoryLog()
+            else:
+                self._journal = SqliteLog(
+                    Path(settings.journal), clock=self.clock, most_bytes=settings.journal_bytes, report=self.report
+                )
             await self._journal.start(self._start_child)
         except BaseException as error:
             await self._stop_actors()
@@ -406,7 +420,7 @@ class Router:
             reason=reason,
             connections=len(self.registry),
             rooms=len(self.directory),
-            journal=self._settings.journal,
+            journal=self._settings.journal if self._link is None else "a NATS cluster",
             ws_port=self._ws_port,
         )
 
@@ -440,6 +454,14 @@ def _cancelling() -> bool:
     """Tell whether this task is to end, as opposed to something that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _supervisor_limits(settings: Settings) -> RoomLimits:
+    """Return what the supervisor journal holds: no more than the cluster does."""
+    if not settings.cluster:
+        return SUPERVISOR_LIMITS
+    history_s = min(SUPERVISOR_LIMITS.history_s, settings.cluster_keep_s / 2)
+    return msgspec.structs.replace(SUPERVISOR_LIMITS, history_s=history_s)
 
 
 def _connection_limits(settings: Settings) -> ConnectionLimits:

@@ -13,7 +13,7 @@ from actors.meters import Meters
 from actors.supervisor import SupervisorStart
 
 from .census import Census, CensusTaker
-from .journals.sqlite import SqliteLog
+from .journals.kept import KeptLog
 from .lag import LagWatch
 from .recent import Recent
 from .registry import Registry
@@ -57,7 +57,7 @@ class Vitals:
         ledger: Ledger,
         directory: RoomDirectory,
         root: SupervisorStart,
-        journal: SqliteLog | None,
+        journal: KeptLog | None,
         lag: LagWatch,
         clock: Clock,
     ) -> None:

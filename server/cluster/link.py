@@ -191,7 +191,9 @@ class Link:
         except _FAILURES as error:
             raise LinkDown(self._reason(error)) from error
 
-    async def request(self, subject: str, payload: bytes, *, wait_s: float = 2.0) -> Msg:
+    async def request(
+        self, subject: str, payload: bytes, *, headers: dict[str, str] | None = None, wait_s: float = 2.0
+    ) -> Msg:
         """Ask, and return the one answer.
 
         Raises:
@@ -200,7 +202,7 @@ class Link:
         """
         client = self._up()
         try:
-            return await client.request(subject, payload, timeout=wait_s)
+            return await client.request(subject, payload, timeout=wait_s, headers=headers)
         except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
             if self.trouble is not None:
                 raise LinkDown(self.trouble) from error
@@ -299,8 +301,6 @@ class Link:
             password=access.password,
             user_credentials=None if access.credentials is None else str(access.credentials),
             tls=self._tls(),
-            pending_size=-1,
-            no_echo=False,
         )
         return client
 

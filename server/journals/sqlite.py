@@ -102,7 +102,7 @@ class SqliteLog:
                 break
         await self._close()
 
-    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
+    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None], to: Target | None = None) -> None:
         """Read a room's record, or begin one; `ready` is called when what was asked for before is done."""
         self._put(Open(room, ready))
 
@@ -141,6 +141,10 @@ class SqliteLog:
             ready(LogUnavailable(self._backlog.trouble))
         else:
             self._put(Forget(room, ready))
+
+    def catch_up(self, room: str, then: Callable[[LogUnavailable | None], None]) -> None:
+        """Call `then`: nobody else appends to a file."""
+        then(None)
 
     def rooms(self) -> Collection[str]:
         """Return the rooms that the journal has a record of."""

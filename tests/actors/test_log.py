@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,14 @@ from actors.log import EventLog, MemoryLog
 from actors.mailbox import Mailbox
 from actors.messages import Append, Committed
 from actors.record import PastId, RoomRecord
+from server.clock import SystemClock
+from server.cluster.link import Access, Link
+from server.journals.jetstream.layout import Layout
+from server.journals.jetstream.log import JetStreamLog
+from server.journals.jetstream.streams import Terms
 from server.journals.sqlite import SqliteLog
 
+from ..nats_server import NatsServer, nats_servers
 from .fake_clock import FakeClock, settled
 from .making import TIME_MS, a_draft
 
@@ -60,9 +67,59 @@ async def sqlite_log(path: Path) -> AsyncIterator[SqliteLog]:
         await settled()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="module")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A NATS server for all tests here; each has a cluster of its own in it."""
+    with nats_servers(tmp_path_factory.mktemp("nats")) as (server,):
+        yield server
+
+
+@asynccontextmanager
+async def jetstream_log(nats: NatsServer) -> AsyncIterator[JetStreamLog]:
+    """Open a new cluster's log."""
+    await nats.ready()
+    link = Link(Access((nats.url,)), "test")
+    await link.start()
+    log = JetStreamLog(
+        link,
+        Layout(f"c{secrets.token_hex(4)}"),
+        Terms(1, 86_400.0, 600.0),
+        clock=SystemClock(asyncio.get_running_loop()),
+    )
+    mailboxes: list[Mailbox] = []
+
+    def start_child(name: str, mailbox: Mailbox, start: Callable[[Mailbox], object]) -> None:
+        mailboxes.append(mailbox)
+        start(mailbox)
+
+    await log.start(start_child)
+    try:
+        yield log
+    finally:
+        await log.stop()
+        await link.stop()
+        for mailbox in mailboxes:
+            mailbox.stop()
+        await settled()
+
+
+@pytest.fixture(params=["memory", "sqlite", "jetstream"])
 async def log(request: pytest.FixtureRequest, tmp_path: Path, nothing_left: None) -> AsyncIterator[EventLog]:
     """A new log of each kind."""
+    if request.param == "memory":
+        yield MemoryLog()
+        return
+    if request.param == "jetstream":
+        async with jetstream_log(request.getfixturevalue("nats")) as cluster_log:
+            yield cluster_log
+        return
+    async with sqlite_log(tmp_path / "journal.db") as log:
+        yield log
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def own_log(request: pytest.FixtureRequest, tmp_path: Path, nothing_left: None) -> AsyncIterator[EventLog]:
+    """A new log of each kind that no other router writes to: it knows all of its rooms."""
     if request.param == "memory":
         yield MemoryLog()
         return
@@ -96,10 +153,10 @@ async def test_a_new_room_is_empty_under_an_epoch_of_its_own(log: EventLog) -> N
     assert record.epoch != (await record_of(log, "team:2")).epoch
 
 
-async def test_a_room_is_known_from_the_first_time_it_was_opened(log: EventLog) -> None:
-    assert not log.known("team:1")
-    await record_of(log)
-    assert log.known("team:1")
+async def test_a_room_is_known_from_the_first_time_it_was_opened(own_log: EventLog) -> None:
+    assert not own_log.known("team:1")
+    await record_of(own_log)
+    assert own_log.known("team:1")
 
 
 async def test_offsets_are_positive_and_each_event_names_the_one_before(log: EventLog) -> None:
@@ -300,7 +357,8 @@ async def test_many_events_of_many_rooms_get_their_places(log: EventLog) -> None
         wanted = list(range(index, 3000, 7))
         heard = await ears[room].hears(len(wanted))
         assert [message.append.tag for message in heard] == wanted
-        assert [message.event.offset for message in heard] == list(range(1, len(wanted) + 1))
+        assert [message.event.prev for message in heard] == [0, *(message.event.offset for message in heard[:-1])]
+        assert all(message.event.prev < message.event.offset for message in heard)
         assert (await record_of(log, room)).events == tuple(message.event for message in heard)
 
 
@@ -315,14 +373,17 @@ async def test_a_retired_room_comes_back_as_it_was(log: EventLog) -> None:
     assert record.events == (committed.event,)
 
 
-async def test_a_room_in_which_nothing_happened_is_forgotten_when_it_is_released_and_keeps_its_epoch(
-    log: EventLog,
-) -> None:
+async def test_a_room_in_which_nothing_happened_keeps_its_epoch(log: EventLog) -> None:
     """A client that was there before the first event comes back to the same epoch."""
     before = await record_of(log)
     log.release("team:1")
-    assert not log.known("team:1")
     assert (await record_of(log)).epoch == before.epoch
+
+
+async def test_a_room_in_which_nothing_happened_is_not_known_when_it_is_released(own_log: EventLog) -> None:
+    await record_of(own_log)
+    own_log.release("team:1")
+    assert not own_log.known("team:1")
 
 
 async def test_rooms_in_which_nothing_happened_push_no_other_out_of_the_memory_log() -> None:
@@ -379,9 +440,10 @@ async def test_a_forgotten_room_is_empty_under_another_epoch_and_takes_events(lo
     assert record == RoomRecord(record.epoch, 0, (), 0, 0, None, 0, ())
     assert record.epoch != before.epoch
     (committed,) = await append(log, "a")
-    assert committed.event.offset == 1
+    assert committed.event.prev == 0
     again = await record_of(log)
-    assert (again.epoch, again.top, [event.draft.id for event in again.events]) == (record.epoch, 1, ["a"])
+    assert (again.epoch, again.top) == (record.epoch, committed.event.offset)
+    assert [event.draft.id for event in again.events] == ["a"]
     assert "team:1" not in log.watched()
 
 
@@ -402,16 +464,16 @@ async def test_other_rooms_are_as_they_were_when_one_is_forgotten(log: EventLog)
     await append(log, "a", room="team:2")
     await forgotten(log)
     after = await record_of(log, "team:2")
-    assert (after.epoch, after.top) == (before.epoch, 1)
-    assert (await append(log, "b", room="team:2"))[0].event.offset == 2
+    assert (after.epoch, [event.draft.id for event in after.events]) == (before.epoch, ["a"])
+    assert (await append(log, "b", room="team:2"))[0].event.prev == after.top
 
 
-async def test_the_rooms_that_have_a_record_are_named(log: EventLog) -> None:
+async def test_the_rooms_that_have_a_record_are_named(own_log: EventLog) -> None:
     for room in ("team:1", "team:2"):
-        await record_of(log, room)
-        await append(log, "a", room=room)
-    assert set(log.rooms()) == {"team:1", "team:2"}
-    await forgotten(log)
-    log.release("team:1")
-    assert set(log.rooms()) == {"team:2"}
-    assert not log.known("team:1")
+        await record_of(own_log, room)
+        await append(own_log, "a", room=room)
+    assert set(own_log.rooms()) == {"team:1", "team:2"}
+    await forgotten(own_log)
+    own_log.release("team:1")
+    assert set(own_log.rooms()) == {"team:2"}
+    assert not own_log.known("team:1")

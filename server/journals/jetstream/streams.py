@@ -1,0 +1,130 @@
+"""Streams: what the cluster keeps its events in is made where it is not there, and checked where it is."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, NamedTuple
+
+import structlog
+
+from actors.errors import PostroomError
+from server.cluster.link import ApiError, Link
+
+from .layout import Layout
+
+__all__ = ["StreamError", "Terms", "prepare"]
+
+log = structlog.get_logger("postroom.journal")
+
+_NOT_FOUND = 10059
+_IN_USE = 10058
+_LOG_ID = "postroom-log"
+_FIRST_VERSION = (2, 11)
+"""Of NATS that gives several messages for one request (`batch` of a direct get)."""
+
+
+class StreamError(PostroomError):
+    """A stream cannot be used; `str()` says why and what to do."""
+
+
+class Terms(NamedTuple):
+    """On what terms the streams are made."""
+
+    replicas: int
+    keep_s: float
+    """How long what nobody has dropped is kept."""
+    dedupe_s: float
+    """How long the id of an event is remembered."""
+
+
+async def prepare(link: Link, layout: Layout, terms: Terms) -> str:
+    """Make the streams, or check that they do; return the log's own id, which is another one for another log.
+
+    Raises:
+        StreamError: They cannot be used.
+        ApiError: JetStream refuses.
+        LinkDown: There is no connection.
+        NotAnswered: There is no JetStream, or it has no leader now.
+    """
+    version = str(link.server_info.get("version", ""))
+    if _numbers(version) < _FIRST_VERSION:
+        raise StreamError(f"NATS {version} is too old: Postroom needs 2.11 or newer")
+    both: dict[str, Any] = {
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": terms.replicas,
+        "max_age": round(terms.keep_s * 1e9),
+        "allow_direct": True,
+    }
+    events = {
+        **both,
+        "name": layout.events,
+        "subjects": [layout.all_events],
+        "discard": "new",  # a full stream takes nothing more: nobody who was told that an event is safe loses it
+        "duplicate_window": round(min(terms.dedupe_s, terms.keep_s) * 1e9),
+        "republish": {"src": layout.all_events, "dest": layout.all_live},
+    }
+    rooms = {
+        **both,
+        "name": layout.rooms,
+        "subjects": list(layout.all_of_rooms),
+        "discard": "old",
+        "max_msgs_per_subject": 1,
+    }
+    ident = await _ensure(link, events)
+    await _ensure(link, rooms)
+    return ident
+
+
+async def _ensure(link: Link, wanted: dict[str, Any]) -> str:
+    """Make a stream, or check that it does; return its id."""
+    name = wanted["name"]
+    try:
+        config = (await link.ask(f"STREAM.INFO.{name}", wait_s=5.0))["config"]
+    except ApiError as error:
+        if error.err_code != _NOT_FOUND:
+            raise
+        ident = secrets.token_hex(6)
+        try:
+            await link.ask(f"STREAM.CREATE.{name}", {**wanted, "metadata": {_LOG_ID: ident}}, wait_s=10.0)
+        except ApiError as refusal:
+            if refusal.err_code != _IN_USE:
+                raise StreamError(f"stream {name} cannot be made: {refusal}") from refusal
+            return await _ensure(link, wanted)  # another router was faster
+        log.info("stream_created", stream=name, replicas=wanted["num_replicas"])
+        return ident
+    for field in ("subjects", "republish", "storage", "retention"):
+        if field in wanted and not _covers(config.get(field), wanted[field]):
+            raise StreamError(
+                f"stream {name} was made for something else: its {field} is {config.get(field)}, and must be "
+                f"{wanted[field]}; take another cluster_name, or remove the stream if nobody needs what it holds"
+            )
+    metadata = dict(config.get("metadata") or {})
+    changes = {field: value for field, value in wanted.items() if _differs(field, config.get(field), value)}
+    if changes or _LOG_ID not in metadata:
+        metadata.setdefault(_LOG_ID, secrets.token_hex(6))
+        try:
+            await link.ask(f"STREAM.UPDATE.{name}", {**config, **changes, "metadata": metadata}, wait_s=10.0)
+        except ApiError as refusal:
+            raise StreamError(f"stream {name} cannot be changed to {changes}: {refusal}") from refusal
+        log.info("stream_changed", stream=name, **changes)
+    return str(metadata[_LOG_ID])
+
+
+def _covers(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(found.get(name) == value for name, value in wanted.items())
+    return bool(found == wanted)
+
+
+def _differs(field: str, found: Any, wanted: Any) -> bool:
+    """Tell whether a stream is to be changed: never what its operators gave it more of."""
+    if field == "num_replicas":
+        return int(found or 1) < int(wanted)
+    if field in ("max_age", "duplicate_window"):
+        return 0 < int(found or 0) < int(wanted)  # 0 of max_age: for ever
+    return field in ("allow_direct", "discard", "max_msgs_per_subject") and bool(found != wanted)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("-")[0].split(".") if part.isdigit())
