@@ -530,8 +530,8 @@ class Room(LoopActor):
 
     @property
     def _used(self) -> bool:
-        """Whether anything happened here, or somebody is here: a log need not know that before the room is open."""
-        return bool(self._top or len(self._audience))
+        """Whether anything happened here, or somebody is here: some logs know that only when the room is open."""
+        return bool(self._top or len(self._audience)) or self._log.known(self._name)
 
     @handles(Forget)
     def _forget(self, message: Forget) -> None:

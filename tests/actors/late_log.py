@@ -95,9 +95,12 @@ class LateLog:
 
     # --- the log
 
-    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
+    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None], to: Target | None = None) -> None:
         self._opened.add(room)
-        self._take(lambda: None if self._silent else self._inner.open(room, ready))
+        self._take(lambda: None if self._silent else self._inner.open(room, ready, to))
+
+    def catch_up(self, room: str, then: Callable[[LogUnavailable | None], None]) -> None:
+        self._take(lambda: None if self._silent else self._inner.catch_up(room, then))
 
     def append(self, room: str, append: Append, to: Target) -> None:
         if room not in self._opened:

@@ -10,6 +10,7 @@ import pytest
 
 from actors.errors import LogUnavailable
 from actors.log import MemoryLog
+from actors.mailbox import Target
 from actors.messages import Published, Shutdown
 from actors.record import RoomRecord
 from actors.room import Room
@@ -29,7 +30,7 @@ class SlowLog(MemoryLog):
         super().__init__()
         self.asked: list[Callable[[], None]] = []
 
-    def open(self, room: str, ready: Ready) -> None:
+    def open(self, room: str, ready: Ready, to: Target | None = None) -> None:
         self.asked.append(partial(super().open, room, ready))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,13 +16,9 @@ from actors.log import EventLog, MemoryLog
 from actors.mailbox import Mailbox
 from actors.messages import Append, Committed
 from actors.record import PastId, RoomRecord
-from server.clock import SystemClock
-from server.cluster.link import Access, Link
-from server.journals.jetstream.layout import Layout
-from server.journals.jetstream.log import JetStreamLog
-from server.journals.jetstream.streams import Terms
 from server.journals.sqlite import SqliteLog
 
+from ..cluster.logs import jetstream_log
 from ..nats_server import NatsServer, nats_servers
 from .fake_clock import FakeClock, settled
 from .making import TIME_MS, a_draft
@@ -74,35 +69,6 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
         yield server
 
 
-@asynccontextmanager
-async def jetstream_log(nats: NatsServer) -> AsyncIterator[JetStreamLog]:
-    """Open a new cluster's log."""
-    await nats.ready()
-    link = Link(Access((nats.url,)), "test")
-    await link.start()
-    log = JetStreamLog(
-        link,
-        Layout(f"c{secrets.token_hex(4)}"),
-        Terms(1, 86_400.0, 600.0),
-        clock=SystemClock(asyncio.get_running_loop()),
-    )
-    mailboxes: list[Mailbox] = []
-
-    def start_child(name: str, mailbox: Mailbox, start: Callable[[Mailbox], object]) -> None:
-        mailboxes.append(mailbox)
-        start(mailbox)
-
-    await log.start(start_child)
-    try:
-        yield log
-    finally:
-        await log.stop()
-        await link.stop()
-        for mailbox in mailboxes:
-            mailbox.stop()
-        await settled()
-
-
 @pytest.fixture(params=["memory", "sqlite", "jetstream"])
 async def log(request: pytest.FixtureRequest, tmp_path: Path, nothing_left: None) -> AsyncIterator[EventLog]:
     """A new log of each kind."""
@@ -110,7 +76,9 @@ async def log(request: pytest.FixtureRequest, tmp_path: Path, nothing_left: None
         yield MemoryLog()
         return
     if request.param == "jetstream":
-        async with jetstream_log(request.getfixturevalue("nats")) as cluster_log:
+        nats: NatsServer = request.getfixturevalue("nats")
+        await nats.ready()
+        async with jetstream_log(nats.url) as cluster_log:
             yield cluster_log
         return
     async with sqlite_log(tmp_path / "journal.db") as log:

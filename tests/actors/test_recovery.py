@@ -12,6 +12,7 @@ from actors.commands import Position
 from actors.errors import CloseCode
 from actors.identity import Identity
 from actors.log import MemoryLog
+from actors.mailbox import Target
 from actors.messages import Attached, Close, Joined, Query, Sweep
 from actors.record import RoomRecord
 from actors.replies import Missing
@@ -305,11 +306,11 @@ class ForgetfulLog(MemoryLog):
 
     lost = False
 
-    def open(self, room: str, ready: Callable[[RoomRecord | Any], None]) -> None:
+    def open(self, room: str, ready: Callable[[RoomRecord | Any], None], to: Target | None = None) -> None:
         if self.lost and room in self._shelves:
             del self._shelves[room]
             self._id = "another"
-        super().open(room, ready)
+        super().open(room, ready, to)
 
 
 async def test_where_the_history_was_lost_the_subscribers_are_sent_away_to_be_told(

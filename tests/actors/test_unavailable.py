@@ -12,6 +12,7 @@ from actors import commands
 from actors.errors import ErrorCode, LogUnavailable
 from actors.identity import Identity
 from actors.log import MemoryLog
+from actors.mailbox import Target
 from actors.messages import Acknowledge, Append, Detach, Joined, Published, Query, Recheck, Refused, Revoke, Subscribe
 from actors.record import RoomRecord
 from actors.room import Room
@@ -33,12 +34,12 @@ class ClosedLog(MemoryLog):
     closed = True
     tries = 0
 
-    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
+    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None], to: Target | None = None) -> None:
         self.tries += 1
         if self.closed:
             ready(LogUnavailable("the journal is locked"))
         else:
-            super().open(room, ready)
+            super().open(room, ready, to)
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ async def test_a_try_that_comes_too_late_does_not_keep_the_next_one_out(
     house.directory._start(ROOM, before)
     log.closed = False
     late: list[Callable[[], None]] = []
-    monkeypatch.setattr(log, "open", lambda room, ready: late.append(partial(ClosedLog.open, log, room, ready)))
+    monkeypatch.setattr(log, "open", lambda room, ready, to: late.append(partial(ClosedLog.open, log, room, ready)))
     ear = Ear()
     house.put(ROOM, ear)
     await house.clock.advance(2.0)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from actors.errors import LogUnavailable
+from actors.mailbox import Target
 from actors.record import RoomRecord
 
 from ..actors.late_log import LateLog
@@ -26,11 +27,11 @@ class Disk(LateLog):
         self.refuse_opening = 0.0
         """How often a room cannot be opened."""
 
-    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None]) -> None:
+    def open(self, room: str, ready: Callable[[RoomRecord | LogUnavailable], None], to: Target | None = None) -> None:
         if self._source.random() < self.refuse_opening:
             self._take(lambda: ready(LogUnavailable("the disk does not answer")))
         else:
-            super().open(room, ready)
+            super().open(room, ready, to)
 
     def work(self) -> None:
         """Commit a group of what waits."""

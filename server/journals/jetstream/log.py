@@ -217,8 +217,9 @@ class JetStreamLog:
         return self._desk.shelves.keys()
 
     def known(self, room: str) -> bool:
-        """Say that there may be a record of any room: only the stream knows."""
-        return True
+        """Say that there may be a record of the room, unless it was read and there is none."""
+        shelf = self._desk.shelves.get(room)
+        return shelf is None or not shelf.whole or not shelf.untouched
 
     def watched(self) -> Collection[str]:
         """Return the rooms in which something waits for its time, as far as this router knows."""

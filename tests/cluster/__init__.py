@@ -1,0 +1,1 @@
+"""Several routers over real NATS servers."""
