@@ -16,7 +16,9 @@ from server.journals.jetstream.streams import Terms
 
 from ..actors.fake_clock import settled
 
-__all__ = ["jetstream_log", "new_cluster"]
+__all__ = ["jetstream_log", "new_cluster", "until"]
+
+_WAIT_S = 10.0
 
 
 def new_cluster() -> str:
@@ -52,3 +54,10 @@ async def jetstream_log(
         for mailbox in mailboxes:
             mailbox.stop()
         await settled()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so that nobody tells of."""
+    async with asyncio.timeout(_WAIT_S):
+        while not condition():  # noqa: ASYNC110  # there is no event for it
+            await asyncio.sleep(0.005)

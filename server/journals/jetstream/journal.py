@@ -7,6 +7,7 @@ another one before it than the last that was seen means that some are missing: t
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
 from typing import NamedTuple
@@ -40,13 +41,16 @@ _PATIENCE_S = 30.0
 """How long something may be under way: well within what the stream remembers the ids of."""
 _HEARD_S = 0.3
 """So long after the stream has acknowledged an event it must have been heard of, or it is looked for."""
+_READ_AGAIN_S = (0.1, 0.2, 0.4, 0.8, 0.0)
+"""Between two tries to read a room."""
 _AUDIT_S = 5.0
 _AUDITED = 64
 """Rooms that one question is about."""
 _KEEP_S = 1.0
 """A room's snapshot is stored at most once in so long."""
 _MOST_EARLY = 100_000
-_TEMPORARY = 503
+_NO_LEADER = (10008, 10009)
+"""Errors of JetStream that pass: of all others the message is not stored."""
 _AWAY = (ApiError, LinkDown, NotAnswered)
 
 
@@ -195,11 +199,17 @@ class JetStreamJournal(LoopActor):
 
         async def work() -> None:
             outcome: Reading | PostroomError
-            try:
-                await desk.link.settled()
-                outcome = await read_room(desk.link, desk.layout, shelf.room)
-            except _AWAY as error:
-                outcome = error
+            for wait_s in _READ_AGAIN_S:
+                try:
+                    await desk.link.settled()
+                    outcome = await read_room(desk.link, desk.layout, shelf.room)
+                    break
+                except NotAnswered as error:  # the stream may be about to have another leader
+                    outcome = error
+                    await asyncio.sleep(wait_s)
+                except _AWAY as error:
+                    outcome = error
+                    break
             self.mailbox.tell(Read(shelf, outcome))
 
         desk.spawn(work(), partial(self._broken, shelf))
@@ -442,7 +452,7 @@ class JetStreamJournal(LoopActor):
                 pending.shelf.after_top.append((int(answer["seq"]), pending.number))
                 self._tell_duplicates(pending.shelf)
                 self._attend(pending.shelf)
-        elif error.get("code") == _TEMPORARY:
+        elif error.get("err_code") in _NO_LEADER:
             desk.silence = desk.silence or f"JetStream: {error.get('description')}"
         else:
             self._give_up(pending, unavailable(f"JetStream: {error.get('description')}"))

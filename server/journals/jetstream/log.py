@@ -94,22 +94,26 @@ class JetStreamLog:
             JournalError: NATS cannot be used; says why and what to do.
         """
         desk = self._desk
-        desk.ident = await self._prepare()
-        desk.watched = await watched_rooms(self._link, self._layout)
-        desk.inbox = self._link.inbox()
-        self._link.listen(f"{desk.inbox}.*", self._acknowledged)
-        await self._link.settled()
+        await self._prepare()
         start_child("journal", self._mailbox, lambda box: JetStreamJournal.start(desk, mailbox=box))
         self._link.on_up.append(partial(self._mailbox.tell, LinkUp()))
         self._mailbox.tell(Audit())
 
-    async def _prepare(self) -> str:
+    async def _prepare(self) -> None:
         """Make or check the streams; JetStream may be about to find a leader."""
+        desk = self._desk
+        reason = ""
         try:
             async with asyncio.timeout(_START_S):
                 while True:
                     try:
-                        return await prepare(self._link, self._layout, self._terms)
+                        desk.ident = await prepare(self._link, self._layout, self._terms)
+                        desk.watched = await watched_rooms(self._link, self._layout)
+                        if not desk.inbox:
+                            desk.inbox = self._link.inbox()
+                            self._link.listen(f"{desk.inbox}.*", self._acknowledged)
+                        await self._link.settled()
+                        return
                     except (ApiError, NotAnswered, LinkDown) as error:
                         reason = str(error)
                         if isinstance(error, ApiError) and error.code != 503:

@@ -165,6 +165,8 @@ async def _batch(link: Link, stream: str, query: dict[str, Any]) -> list[Msg]:
     if not over:
         raise NotAnswered(f"stream {stream} does not answer")
     status = _header(answers[-1], "Status")
+    if status == "503":
+        raise NotAnswered(f"stream {stream} has nobody to answer now")
     if status not in ("204", "404"):
         raise ApiError(int(status), 0, f"stream {stream} refused to be read: {status}")
     return answers[:-1]
