@@ -25,10 +25,12 @@ from nats.aio.subscription import Subscription
 
 from actors.errors import PostroomError
 
-__all__ = ["Access", "ApiError", "Link", "LinkDown", "Listening", "NotAnswered"]
+__all__ = ["NO_LEADER", "Access", "ApiError", "Link", "LinkDown", "Listening", "NotAnswered"]
 
 log = structlog.get_logger("postroom.cluster")
 
+NO_LEADER = (10008, 10009)
+"""Errors of JetStream that pass: it is about to find a leader."""
 _PING_S = 1.0
 _PINGS = 2
 """So many pings without an answer: the connection is dead. Found out in three seconds at most."""
@@ -223,7 +225,10 @@ class Link:
         assert isinstance(answer, dict)
         error = answer.get("error")
         if error is not None:
-            raise ApiError(error.get("code", 0), error.get("err_code", 0), error.get("description", "no reason given"))
+            refusal = ApiError(
+                error.get("code", 0), error.get("err_code", 0), error.get("description", "no reason given")
+            )
+            raise NotAnswered(str(refusal)) if refusal.err_code in NO_LEADER else refusal
         return answer
 
     async def gather(

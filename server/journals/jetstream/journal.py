@@ -19,7 +19,7 @@ from actors.errors import ErrorCode, LogUnavailable, PostroomError, Refusal
 from actors.loop import LoopActor, handles
 from actors.mailbox import Exit, Mailbox
 from actors.messages import AppendFailed, Arrived, Committed, Duplicated, Fail, Renewed
-from server.cluster.link import ApiError, LinkDown, NotAnswered
+from server.cluster.link import NO_LEADER, ApiError, LinkDown, NotAnswered
 from server.journals.batch import unavailable
 
 from .desk import Desk, Pending
@@ -49,8 +49,6 @@ _AUDITED = 64
 _KEEP_S = 1.0
 """A room's snapshot is stored at most once in so long."""
 _MOST_EARLY = 100_000
-_NO_LEADER = (10008, 10009)
-"""Errors of JetStream that pass: of all others the message is not stored."""
 _AWAY = (ApiError, LinkDown, NotAnswered)
 
 
@@ -452,7 +450,7 @@ class JetStreamJournal(LoopActor):
                 pending.shelf.after_top.append((int(answer["seq"]), pending.number))
                 self._tell_duplicates(pending.shelf)
                 self._attend(pending.shelf)
-        elif error.get("err_code") in _NO_LEADER:
+        elif error.get("err_code") in NO_LEADER:
             desk.silence = desk.silence or f"JetStream: {error.get('description')}"
         else:
             self._give_up(pending, unavailable(f"JetStream: {error.get('description')}"))
