@@ -192,6 +192,17 @@ async def test_what_was_dropped_and_kept_comes_back_as_it_was(server: NatsServer
         assert [event.draft.id for event in (await opened(b)).events] == ["f"]
 
 
+async def test_the_stream_names_the_rooms_that_no_router_has_open(server: NatsServer, cluster: str) -> None:
+    async with jetstream_log(server.url, cluster=cluster) as a:
+        ear = Ear()
+        await opened(a, ear)
+        put(a, ear, "e")
+        await ear.hears(1)
+    async with jetstream_log(server.url, cluster=cluster) as b:
+        assert set(b.rooms()) == set()
+        assert set(await b.names()) == {ROOM}
+
+
 # --- what is missed
 
 

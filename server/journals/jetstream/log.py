@@ -25,7 +25,7 @@ from server.journals.faults import JournalError
 from .desk import Desk, Pending
 from .journal import Acknowledged, Audit, JetStreamJournal, LinkUp, Tick
 from .layout import Layout
-from .reading import watched_rooms
+from .reading import room_names, watched_rooms
 from .records import forgotten, written
 from .shelf import Opening, Shelf
 from .streams import StreamError, Terms, prepare
@@ -36,6 +36,8 @@ _MOST_APPENDS = 50_000
 _MOST_BYTES = 64 * 1024 * 1024
 _OVERHEAD_BYTES = 1024
 """Of a message beside what it says."""
+_NAMES_S = 3.0
+"""There may be very many, and somebody may turn their pages."""
 _STOP_S = 3.0
 _START_S = 20.0
 _AGAIN_S = 0.25
@@ -67,6 +69,8 @@ class JetStreamLog:
         self._terms = terms
         self._mailbox = Mailbox(name="journal")
         self._desk = Desk(link, layout, clock, self._mailbox, report)
+        self._names: Collection[str] | None = None
+        self._named_at = 0.0
 
     @property
     def trouble(self) -> str | None:
@@ -228,6 +232,18 @@ class JetStreamLog:
     def watched(self) -> Collection[str]:
         """Return the rooms in which something waits for its time, as far as this router knows."""
         return self._desk.watched
+
+    async def names(self) -> Collection[str]:
+        """Ask the stream for the names of all rooms, and return them; they are a few seconds old at most.
+
+        Raises:
+            ApiError, LinkDown, NotAnswered: It cannot be asked now.
+        """
+        now = self._desk.clock.monotonic()
+        if self._names is None or now - self._named_at > _NAMES_S:
+            self._names = await room_names(self._link, self._layout)
+            self._named_at = now
+        return self._names
 
     async def look_for_watched(self) -> Collection[str]:
         """Ask the stream for the rooms in which something waits for its time, and return them.

@@ -17,7 +17,18 @@ from server.cluster.link import ApiError, Link, NotAnswered
 from .layout import Layout
 from .records import Forgotten, Snapshot, Stored, Unreadable, read, read_snapshot
 
-__all__ = ["PREV", "Found", "Reading", "last_offset", "missing", "read_room", "snapshot_of", "tops", "watched_rooms"]
+__all__ = [
+    "PREV",
+    "Found",
+    "Reading",
+    "last_offset",
+    "missing",
+    "read_room",
+    "room_names",
+    "snapshot_of",
+    "tops",
+    "watched_rooms",
+]
 
 log = structlog.get_logger("postroom.journal")
 
@@ -107,6 +118,18 @@ async def tops(link: Link, layout: Layout, rooms: list[str]) -> dict[str, int]:
     return {
         layout.room(_header(each, "Nats-Subject")): _offset(each) for each in await _batch(link, layout.events, query)
     }
+
+
+async def room_names(link: Link, layout: Layout) -> set[str]:
+    """Return the names of all rooms of which the stream holds something."""
+    rooms: set[str] = set()
+    while True:
+        query = {"subjects_filter": layout.all_events, "offset": len(rooms)}
+        answer = await link.ask(f"STREAM.INFO.{layout.events}", query, wait_s=5.0)
+        page = answer["state"].get("subjects") or {}
+        rooms.update(map(layout.room, page))
+        if not page or len(rooms) >= int(answer.get("total", 0)):
+            return rooms
 
 
 async def watched_rooms(link: Link, layout: Layout) -> set[str]:
