@@ -107,6 +107,9 @@ class Link:
         self._name = name
         self._client: nats.aio.client.Client | None = None
         self._listenings: dict[Listening, None] = {}
+        self._new: list[Listening] = []
+        """Those that the server was not told of."""
+        self._subscribing = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended = asyncio.Event()
@@ -171,11 +174,10 @@ class Link:
             self._something_goes_out.set()
 
     def listen(self, subject: str, handle: Callable[[Msg], None]) -> Listening:
-        """Have each message on a subject handed to `handle`, from `settled` on."""
+        """Have each message on a subject handed to `handle`, from the next `settled` on."""
         listening = Listening(self, subject, handle)
         self._listenings[listening] = None
-        if self._client is not None and self.trouble is None:
-            self._spawn(self._subscribe(self._client, listening))
+        self._new.append(listening)
         return listening
 
     async def settled(self) -> None:
@@ -186,8 +188,10 @@ class Link:
         """
         client = self._up()
         try:
-            for listening in [each for each in self._listenings if each.subscription is None]:
-                await self._subscribe(client, listening)
+            async with self._subscribing:
+                new, self._new = self._new, []
+                for listening in new:
+                    await self._subscribe(client, listening)
             async with asyncio.timeout(_CONNECT_S):
                 await client.flush()
         except _FAILURES as error:
@@ -331,8 +335,6 @@ class Link:
             self._outgoing.clear()
             self.trouble = self._reason(self._error or client.last_error or nats.errors.UnexpectedEOF())
             self._client = None
-            for listening in self._listenings:
-                listening.subscription = None
             log.error("cluster_link_lost", reason=self.trouble)
             for call in self.on_down:
                 call()
@@ -348,20 +350,21 @@ class Link:
         while True:
             try:
                 client = await self._connect()
-                for listening in list(self._listenings):
-                    await self._subscribe(client, listening)
+                async with self._subscribing:
+                    self._new.clear()
+                    for listening in list(self._listenings):
+                        listening.subscription = None
+                        await self._subscribe(client, listening)
                 async with asyncio.timeout(_CONNECT_S):
                     await client.flush()
                 return client
             except _FAILURES as error:
-                for listening in self._listenings:
-                    listening.subscription = None
                 self.trouble = self._reason(error)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(most_s, wait_s * 2)
 
     async def _subscribe(self, client: nats.aio.client.Client, listening: Listening) -> None:
-        if listening.subscription is not None or listening not in self._listenings:
+        if listening not in self._listenings:
             return
         handle = listening.handle
 
@@ -373,7 +376,7 @@ class Link:
         )
 
     def _stop_listening(self, listening: Listening) -> None:
-        if self._listenings.pop(listening, self) is None and listening.subscription is not None:
+        if self._listenings.pop(listening, self) is None and listening.subscription is not None and not self.trouble:
             self._spawn(_unsubscribe(listening.subscription))
 
     async def _send(self, client: nats.aio.client.Client) -> None:

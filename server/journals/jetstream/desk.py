@@ -85,9 +85,13 @@ class Desk:
         clock: For time-outs.
         mailbox: Where the actor lives.
         report: Is told of repairs.
+        keep_s: How long the streams keep what nobody drops.
     """
 
-    def __init__(self, link: Link, layout: Layout, clock: Clock, mailbox: Mailbox, report: Report) -> None:
+    def __init__(
+        self, link: Link, layout: Layout, clock: Clock, mailbox: Mailbox, report: Report, keep_s: float
+    ) -> None:
+        self.keep_s = keep_s
         self.link = link
         self.layout = layout
         self.clock = clock

@@ -277,7 +277,11 @@ class JetStreamJournal(LoopActor):
     def _live(self, message: Live) -> None:
         shelf, arrived = message
         headers = arrived.headers or {}
-        offset, before = int(headers["Nats-Sequence"]), int(headers["Nats-Last-Sequence"])
+        try:
+            offset, before = int(headers["Nats-Sequence"]), int(headers["Nats-Last-Sequence"])
+        except (KeyError, ValueError):
+            log.warning("stranger_on_live_subject", room=shelf.room)  # it does not come from the stream
+            return
         if shelf.reading:
             if len(shelf.early) >= _MOST_EARLY:  # they are read, then
                 shelf.early.clear()
@@ -411,7 +415,16 @@ class JetStreamJournal(LoopActor):
         desk.clock.call_later(_AUDIT_S, lambda: own.tell(Audit()))
         if desk.link.trouble is not None:
             return
-        rooms = [shelf.room for shelf in desk.shelves.values() if shelf.whole and not shelf.reading]
+        now = desk.clock.monotonic()
+        rooms = []
+        for shelf in list(desk.shelves.values()):
+            if not shelf.whole:
+                continue
+            if not shelf.reading:
+                rooms.append(shelf.room)
+            if shelf.revision and now - shelf.written_at > desk.keep_s / 2:  # it would grow too old for its stream
+                shelf.dirty, shelf.written_at = True, now
+                self._attend(shelf)
 
         async def work() -> None:
             for start in range(0, len(rooms), _AUDITED):

@@ -92,7 +92,10 @@ async def _drop(link: Link, layout: Layout, shelf: Shelf) -> None:
     for offset in sorted(shelf.stored_kept - set(shelf.kept())):
         await link.ask(f"STREAM.PURGE.{layout.rooms}", {"filter": layout.kept(room, offset)})
         shelf.stored_kept.discard(offset)
-    if shelf.stored_watched and not shelf.is_watched:
+    if shelf.is_watched:  # another router may have taken it back, which did not know of the last alert
+        _check(await link.request(layout.watched(room), b"", wait_s=5.0))
+        shelf.stored_watched = True
+    elif shelf.stored_watched:
         shelf.stored_watched = False
         await link.ask(f"STREAM.PURGE.{layout.rooms}", {"filter": layout.watched(room)})
 
