@@ -44,9 +44,12 @@ class NatsServer:
         number: Which of its cluster it is.
         routes: The cluster ports of all of its cluster; empty: it is alone.
         more: Further lines of its configuration.
+        jetstream: Whether it keeps anything.
     """
 
-    def __init__(self, folder: Path, number: int = 0, routes: tuple[int, ...] = (), more: str = "") -> None:
+    def __init__(
+        self, folder: Path, number: int = 0, routes: tuple[int, ...] = (), more: str = "", *, jetstream: bool = True
+    ) -> None:
         self.name = f"nats-{number}"
         self.port = free_port()
         self._folder = folder / self.name
@@ -55,8 +58,9 @@ class NatsServer:
         lines = [
             f"server_name: {self.name}",
             f"listen: 127.0.0.1:{self.port}",
-            f'jetstream {{ store_dir: "{self._folder}/store" }}',
         ]
+        if jetstream:
+            lines.append(f'jetstream {{ store_dir: "{self._folder}/store" }}')
         if routes:
             others = ", ".join(f"nats-route://127.0.0.1:{port}" for port in routes)
             lines.append(f"cluster {{ name: tests, listen: 127.0.0.1:{routes[number]}, routes: [{others}] }}")
@@ -136,10 +140,10 @@ async def _quiet(_error: Exception) -> None:
 
 
 @contextlib.contextmanager
-def nats_servers(folder: Path, count: int = 1, more: str = "") -> Iterator[list[NatsServer]]:
+def nats_servers(folder: Path, count: int = 1, more: str = "", *, jetstream: bool = True) -> Iterator[list[NatsServer]]:
     """Start a NATS server, or several that make one JetStream cluster; await the `ready` of each before it is used."""
     routes = tuple(free_port() for _ in range(count)) if count > 1 else ()
-    servers = [NatsServer(folder, number, routes, more) for number in range(count)]
+    servers = [NatsServer(folder, number, routes, more, jetstream=jetstream) for number in range(count)]
     try:
         for server in servers:
             server.start()

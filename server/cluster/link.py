@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import ParseResult, SplitResult, urlsplit
 
 import nats.aio.client
 import nats.errors
@@ -117,6 +117,8 @@ class Link:
         self._something_goes_out = asyncio.Event()
         self._inboxes = itertools.count(1)
         self._error: Exception | None = None
+        self._lost: str | None = None
+        """Host and port of the server that was lost: it is tried last."""
         self.trouble: str | None = "it was not connected to yet"
         """Why there is no connection; None: there is one."""
         self.on_up: list[Callable[[], None]] = []
@@ -285,8 +287,7 @@ class Link:
         access = self._access
         client = nats.aio.client.Client()
         ended = self._ended = asyncio.Event()
-        urls = list(access.urls)
-        random.shuffle(urls)
+        urls = sorted(access.urls, key=lambda url: (_place(urlsplit(url)) == self._lost, random.random()))
 
         async def note(error: Exception) -> None:
             self._error = error
@@ -295,22 +296,28 @@ class Link:
             ended.set()
 
         self._error = None
-        await client.connect(
-            urls,
-            name=self._name,
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=round(_CONNECT_S),
-            ping_interval=_PING_S,  # type: ignore[arg-type]  # it is only slept for
-            max_outstanding_pings=_PINGS,
-            error_cb=note,
-            closed_cb=closed,
-            user=access.user,
-            password=access.password,
-            user_credentials=None if access.credentials is None else str(access.credentials),
-            tls=self._tls(),
-        )
+        try:
+            await client.connect(
+                urls,
+                name=self._name,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=round(_CONNECT_S),
+                dont_randomize=True,
+                ping_interval=_PING_S,  # type: ignore[arg-type]  # it is only slept for
+                max_outstanding_pings=_PINGS,
+                error_cb=note,
+                closed_cb=closed,
+                user=access.user,
+                password=access.password,
+                user_credentials=None if access.credentials is None else str(access.credentials),
+                tls=self._tls(),
+            )
+        except BaseException:
+            if client._transport is not None:  # which nats-py leaves open when it is refused
+                client._transport.close()  # type: ignore[no-untyped-call]  # nats-py types it not
+            raise
         return client
 
     def _tls(self) -> ssl.SSLContext | None:
@@ -333,6 +340,8 @@ class Link:
             finally:
                 sender.cancel()
             self._outgoing.clear()
+            url = client.connected_url
+            self._lost = None if url is None else _place(url)
             self.trouble = self._reason(self._error or client.last_error or nats.errors.UnexpectedEOF())
             self._client = None
             log.error("cluster_link_lost", reason=self.trouble)
@@ -403,14 +412,19 @@ class Link:
 
     def _server(self) -> str:
         url = self._client.connected_url if self._client is not None else None
-        return "" if url is None else f"{url.hostname}:{url.port}"
+        return "" if url is None else _place(url)
 
     def _reason(self, error: BaseException) -> str:
         """Say what is wrong with the connection, without a password."""
-        where = ", ".join(filter(None, (urlsplit(url).netloc.rpartition("@")[2] for url in self._access.urls)))
+        where = ", ".join(filter(None, (_place(urlsplit(url)) for url in self._access.urls)))
         inner = self._error if isinstance(error, nats.errors.NoServersError) and self._error is not None else error
         what = str(inner) or type(inner).__name__
         return f"NATS at {where}: {what}"
+
+
+def _place(url: SplitResult | ParseResult) -> str:
+    """Return host and port, without user and password."""
+    return url.netloc.rpartition("@")[2]
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

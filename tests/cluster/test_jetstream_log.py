@@ -7,6 +7,7 @@ import json
 import pickle
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -18,6 +19,7 @@ from actors.messages import Append, AppendFailed, Arrived, Committed, Duplicated
 from actors.record import RoomRecord
 from server.journals.faults import JournalError
 from server.journals.jetstream import journal
+from server.journals.jetstream import log as jetstream
 from server.journals.jetstream.log import JetStreamLog
 
 from ..actors.making import a_draft
@@ -407,7 +409,7 @@ async def test_an_event_that_nats_does_not_take_is_refused(server: NatsServer, c
         assert [event.draft.id for event in (await opened(log)).events] == taken
 
 
-async def test_an_event_that_is_too_large_for_nats_is_refused(tmp_path: Any) -> None:
+async def test_an_event_that_is_too_large_for_nats_is_refused(tmp_path: Path) -> None:
     with nats_servers(tmp_path, more="max_payload: 20000") as (server,):
         await server.ready()
         async with jetstream_log(server.url) as log:
@@ -420,7 +422,7 @@ async def test_an_event_that_is_too_large_for_nats_is_refused(tmp_path: Any) -> 
             assert isinstance(taken, Committed)
 
 
-async def test_events_under_way_outlive_a_server_that_is_killed(tmp_path: Any) -> None:
+async def test_events_under_way_outlive_a_server_that_is_killed(tmp_path: Path) -> None:
     with nats_servers(tmp_path) as (server,):
         await server.ready()
         async with jetstream_log(server.url) as log:
@@ -434,7 +436,7 @@ async def test_events_under_way_outlive_a_server_that_is_killed(tmp_path: Any) -
             assert len((await opened(log)).events) == 100
 
 
-async def test_while_nats_is_away_events_are_refused_and_rooms_that_are_open_stay_so(tmp_path: Any) -> None:
+async def test_while_nats_is_away_events_are_refused_and_rooms_that_are_open_stay_so(tmp_path: Path) -> None:
     with nats_servers(tmp_path) as (server,):
         await server.ready()
         async with jetstream_log(server.url) as log:
@@ -475,3 +477,12 @@ async def test_a_second_start_changes_nothing_but_what_was_asked_for(server: Nat
         after = await log._link.ask(f"STREAM.INFO.{log._layout.events}")
         assert log._desk.ident == ident
     assert after["config"] == {**before["config"], "max_age": 172_800 * 10**9}
+
+
+async def test_a_server_without_jetstream_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jetstream, "_START_S", 0.5)
+    with nats_servers(tmp_path, jetstream=False) as (server,):
+        await until(lambda: "Server is ready" in server.log)
+        with pytest.raises(JournalError, match="-js"):
+            async with jetstream_log(server.url):
+                pass
