@@ -640,7 +640,8 @@ def test_what_a_page_shows_is_what_happens(followed: str, following: dict[str, F
 
 
 def test_settings_files_in_the_guides_are_taken(tmp_path: Path) -> None:
-    """Every `toml` block can be loaded."""
+    """Every `toml` block can be loaded, beside the secret that some name."""
+    (tmp_path / "secret").write_text("a-secret-for-tests-of-forty-characters--")
     for page in PAGES:
         for block in steps(page):
             if block.language == "toml":
