@@ -127,8 +127,8 @@ async def publish(proxy: Proxy, token: str, *texts: str) -> None:
                 assert answer.status == 200, await answer.text()
 
 
-async def test_a_client_goes_on_with_the_other_router_without_a_gap(deployed: Deployed, token: Token) -> None:
-    """It comes back through the same address; nothing depends on its router, or on the publisher's."""
+async def test_routers_share_rooms_with_the_rights_that_they_have(deployed: Deployed, token: Token) -> None:
+    """A client goes on with the other router without a gap; what no router needs to say, its user may not."""
     proxy = deployed.proxy
     service, reader = token("ci", "service"), token("ann", rooms=("session:*",))
     async with NativeClient(proxy.ws_url, reader) as client:
