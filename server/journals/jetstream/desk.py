@@ -47,6 +47,7 @@ class Pending:
         "number",
         "payload",
         "ready",
+        "sent",
         "sent_at",
         "shelf",
         "to",
@@ -69,6 +70,8 @@ class Pending:
         self.payload = payload
         self.message_id = message_id
         self.began = self.sent_at = began
+        self.sent = 0
+        """How often."""
         self.acknowledged_at = 0.0
         """When the stream said that it has it; 0: it has not."""
         self.append = append
@@ -130,6 +133,7 @@ class Desk:
     def send(self, pending: Pending, *, at: float) -> None:
         """Have the stream store a message, or say that it does already."""
         pending.sent_at = at
+        pending.sent += 1
         self.link.send(
             self.layout.event(pending.shelf.room),
             pending.payload,

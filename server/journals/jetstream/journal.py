@@ -49,6 +49,8 @@ _AUDITED = 64
 _KEEP_S = 1.0
 """A room's snapshot is stored at most once in so long."""
 _MOST_EARLY = 100_000
+_UNDER_WAY = 10158
+"""Error of JetStream: it was given this message before, and has not stored it yet."""
 _AWAY = (ApiError, LinkDown, NotAnswered)
 
 
@@ -465,6 +467,10 @@ class JetStreamJournal(LoopActor):
                 self._attend(pending.shelf)
         elif error.get("err_code") in NO_LEADER:
             desk.silence = desk.silence or f"JetStream: {error.get('description')}"
+        elif error.get("err_code") == _UNDER_WAY:
+            return
+        elif pending.sent > 1:  # it says nothing of what became of it when it was sent before
+            self._give_up(pending, _UNKNOWN)
         else:
             self._give_up(pending, unavailable(f"JetStream: {error.get('description')}"))
 
