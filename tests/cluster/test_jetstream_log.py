@@ -409,6 +409,30 @@ async def test_an_event_that_nats_does_not_take_is_refused(server: NatsServer, c
         assert [event.draft.id for event in (await opened(log)).events] == taken
 
 
+async def test_an_event_that_was_sent_twice_is_never_said_not_to_have_been_taken(
+    server: NatsServer, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer to the second sending says nothing of the first."""
+    async with jetstream_log(server.url, cluster=cluster) as log:
+        ear = Ear()
+        await opened(log, ear)
+        monkeypatch.setattr(log._link, "send", lambda *_args, **_kwargs: None)
+        put(log, ear, "a", "b")
+        first, second = log._desk.pending.values()
+        log._desk.send(first, at=0.0)
+
+        def answer(number: int, code: int) -> None:
+            error = {"error": {"code": 400, "err_code": code, "description": "no"}}
+            log._mailbox.tell(journal.Acknowledged(number, json.dumps(error).encode(), ""))
+
+        answer(first.number, 10158)  # it is stored now
+        answer(second.number, 10158)
+        answer(first.number, 10077)
+        answer(second.number, 10077)
+        refused = await ear.hears(2)
+        assert [message.refusal.code for message in refused] == [ErrorCode.INTERNAL, ErrorCode.JOURNAL_UNAVAILABLE]
+
+
 async def test_an_event_that_is_too_large_for_nats_is_refused(tmp_path: Path) -> None:
     with nats_servers(tmp_path, more="max_payload: 20000") as (server,):
         await server.ready()
