@@ -79,7 +79,7 @@ def _rooms(request: Request, point: str) -> Shares:
 def _rate(request: Request, point: str) -> Shares:
     apply = as_fast_as_it_goes(_FULL_IN_FLIGHT) if point == _FULL else steadily(int(point))
     if point != _FULL and int(point) < _FEW_EVENTS:
-        request = _lasting(request, 2 * request.settings.seconds)  # CPU time is told in steps of 10 ms
+        request = _lasting(request, 2 * request.settings.seconds)  # so few events take longer to tell anything
     with _audience(request, rooms=1, size=request.settings.subscribers) as audience:
         return drive(request, audience, apply)
 

@@ -233,6 +233,6 @@ def judge(target: Target, results: Mapping[str, Mapping[str, Result]]) -> Verdic
     if len(series) < len(of_servers):
         return None
     if target.peer is not None and 0.0 in series[1]:
-        return None  # too short to have taken a clock tick of CPU time
+        return None  # nothing to divide by
     values = [a / b for a, b in zip(*series, strict=True)] if target.peer is not None else series[0]
     return Verdict(target, statistics.median(values), min(values), max(values))
