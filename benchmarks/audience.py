@@ -34,10 +34,21 @@ class Audience:
         rooms: their names; the publisher gives each an event in turn.
         size: how many subscribers each room has, every one on a connection of its own.
         sample_every: every n-th subscriber keeps the times of its events.
+        at: where subscribers connect to, a room's one after the other, if not to `port` as the publisher does.
     """
 
-    def __init__(self, port: int, dialect: Dialect, rooms: Sequence[str], *, size: int, sample_every: int) -> None:
+    def __init__(
+        self,
+        port: int,
+        dialect: Dialect,
+        rooms: Sequence[str],
+        *,
+        size: int,
+        sample_every: int,
+        at: Sequence[int] = (),
+    ) -> None:
         self.size = size
+        self._at = at or (port,)
         self.published = 0
         """Events, over all rooms."""
         self._published_ns: list[list[int]] = [[] for _ in rooms]
@@ -52,13 +63,14 @@ class Audience:
         try:
             for first in range(0, len(self._received), _WAVE):
                 wave = range(first, min(first + _WAVE, len(self._received)))
+                ports = [self._at[index % size % len(self._at)] for index in wave]
                 steps = [(*dialect.greeting, dialect.subscribe(rooms[index // size])) for index in wave]
-                for index, sock in zip(wave, self._enter(port, dialect.path, steps), strict=True):
+                for index, sock in zip(wave, self._enter(ports, dialect.path, steps), strict=True):
                     self._index[sock.fileno()] = index
                     sampled = index % sample_every == 0
                     self._subscribers.append(Subscriber(sock, sampled=sampled, heartbeat=dialect.heartbeat))
                 self.pump(0)  # those who came first are pinged already
-            (self._publisher,) = self._enter(port, dialect.path, [dialect.greeting])
+            (self._publisher,) = self._enter([port], dialect.path, [dialect.greeting])
         except BaseException:
             self.close()
             raise
@@ -104,10 +116,17 @@ class Audience:
             raise Invalid(str(error)) from error
         return len(ready)
 
-    def in_flight(self) -> int:
-        """Return how many published events some subscriber of their room has yet to receive."""
+    def in_flight(self, place: int | None = None) -> int:
+        """Return how many published events some subscriber of their room has yet to receive.
+
+        Args:
+            place: of `at`: only those who connected there count; `None`: all do.
+        """
         received, size = self._received, self.size
-        return self.published - sum(min(received[at : at + size]) for at in range(0, len(received), size))
+        start, step = (0, 1) if place is None else (place, len(self._at))
+        return self.published - sum(
+            min(received[at + start : at + size : step]) for at in range(0, len(received), size)
+        )
 
     def free(self, in_flight: int) -> int:
         """Return how many more events may be published until so many are in flight, or 0."""
@@ -162,10 +181,10 @@ class Audience:
             if published_ns >= since_ns
         )
 
-    def _enter(self, port: int, path: str, clients: Sequence[Sequence[Step]]) -> Sequence[socket.socket]:
+    def _enter(self, ports: Sequence[int], path: str, clients: Sequence[Sequence[Step]]) -> Sequence[socket.socket]:
         """Connect clients at once: all of them take a step before any takes the next."""
         wave = []
-        for _ in clients:
+        for port in ports:
             wave.append(knock(port, path, _SETUP_TIMEOUT_S))
             self._sockets.append(wave[-1])
         for sock in wave:

@@ -135,7 +135,7 @@ def _drive(
     deliveries_before = _settle(subscribers, epoll, total * (1 + published))
     bytes_before = sum(subscriber.bytes for subscriber in subscribers.values())
 
-    span = Span(request.server.pid)
+    span = Span(request.server)
     published += _publish(messages, publisher, subscribers, epoll, request.settings.seconds)
     deliveries = _settle(subscribers, epoll, total * (1 + published)) - deliveries_before
     span.end()

@@ -18,7 +18,7 @@ import msgspec
 from . import native
 from .deliveries import MARK
 from .generator import Invalid
-from .processes import Server
+from .running import Server
 from .websocket import connect, exchange, messages, pongs, text_frame, upgrade
 
 __all__ = ["Crowd"]

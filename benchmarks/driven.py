@@ -13,7 +13,7 @@ from .audience import Audience
 from .benchmark import CPU_COLUMNS, Column, Shares
 from .generator import Invalid, Request, Span
 
-__all__ = ["COLUMNS", "NOTE", "Figures", "as_fast_as_it_goes", "drive", "idle", "progress", "steadily"]
+__all__ = ["COLUMNS", "NOTE", "Figures", "as_fast_as_it_goes", "drive", "idle", "progress", "steadily", "watched"]
 
 _STALL_TIMEOUT_S = 10.0
 _FEW = 64
@@ -52,6 +52,11 @@ def drive(request: Request, audience: Audience, apply: Callable[[Audience, float
         Invalid: a subscriber missed an event, or got one twice.
         OSError: the server went away.
     """
+    return watched(request, audience, apply)[0]
+
+
+def watched(request: Request, audience: Audience, apply: Callable[[Audience, float], None]) -> tuple[Figures, Span]:
+    """Do as `drive` does, and return the span that the figures are of, too."""
     # The only garbage here is what reference counting frees.
     gc.disable()
     apply(audience, request.warm_up_s)
@@ -59,7 +64,7 @@ def drive(request: Request, audience: Audience, apply: Callable[[Audience, float
 
     events_before, deliveries_before = audience.published, audience.deliveries()
     since_ns = time.monotonic_ns()
-    span = Span(request.server.pid)
+    span = Span(request.server)
     apply(audience, request.settings.seconds)
     audience.settle()
     span.end()
@@ -67,7 +72,7 @@ def drive(request: Request, audience: Audience, apply: Callable[[Audience, float
 
     audience.verify()
     latencies = audience.latencies_ms(since_ns)
-    return Figures(
+    figures = Figures(
         events=events,
         events_per_s=events / span.elapsed_s,
         deliveries=deliveries,
@@ -77,6 +82,7 @@ def drive(request: Request, audience: Audience, apply: Callable[[Audience, float
         p99_ms=latencies[len(latencies) * 99 // 100],
         **span.shares,
     )
+    return figures, span
 
 
 def steadily(events_per_s: float, *, asking: bool = True) -> Callable[[Audience, float], None]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from . import native
 from .benchmark import CPU_COLUMNS, Benchmark, Column, Load, Shares
 from .generator import Invalid, Request, Span, answer
-from .processes import Server
 from .publishers import BATCH, HTTP_CONNECTIONS, IN_FLIGHT, Batches, Pipeline, Publishers
+from .running import Server
 from .websocket import connect, exchange
 
 __all__ = ["DURABLE", "Figures", "measure"]
@@ -45,7 +45,7 @@ def measure(request: Request) -> Figures:
         gc.disable()
         publishers.run(request.warm_up_s)
         before, waits_before = publishers.acknowledged, len(publishers.waits_ms)
-        span = Span(request.server.pid)
+        span = Span(request.server)
         publishers.run(request.settings.seconds)
         span.end()
     finally:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from . import native
 from .deliveries import event
 from .generator import Invalid
-from .processes import Server
+from .running import Server
 from .websocket import connect, exchange, pongs, text_frame
 
 __all__ = ["BATCH", "STEP", "HttpPublisher", "Publisher", "WebSocketPublisher", "http_publishers", "ws_publishers"]

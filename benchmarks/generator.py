@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from .benchmark import Settings, Shares
-from .processes import Server
+from .running import Server
 
 __all__ = ["Invalid", "Request", "Span", "allow_sockets", "answer"]
 
@@ -48,20 +48,28 @@ class Span:
     """Time, and CPU time of the server and of this process, from creation to `end`.
 
     Args:
-        pid: The server's process.
+        server: All its routers count, where it has several.
     """
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self.server_s = self.own_s = self.elapsed_s = 0.0
-        self._server_before, self._own_before = _process_cpu_s(pid), time.process_time()
+    def __init__(self, server: Server) -> None:
+        self._routers = tuple(router.pid for router in server.routers)
+        self._nats = server.nats
+        self.router_s: tuple[float, ...] = ()
+        """CPU time of each router."""
+        self.server_s = self.nats_s = self.own_s = self.elapsed_s = 0.0
+        self._before, self._own_before = self._read(), time.process_time()
         self.started = time.monotonic()
 
     def end(self, at: float | None = None) -> None:
         """Stop the clock, which may have stopped before (`at`, as `time.monotonic` tells it)."""
         self.elapsed_s = (time.monotonic() if at is None else at) - self.started
-        self.server_s = _process_cpu_s(self._pid) - self._server_before
+        used = [now - before for now, before in zip(self._read(), self._before, strict=True)]
+        self.router_s = tuple(used[: len(self._routers)])
+        self.server_s, self.nats_s = sum(self.router_s), sum(used[len(self._routers) :])
         self.own_s = time.process_time() - self._own_before
+
+    def _read(self) -> list[float]:
+        return [_process_cpu_s(pid) for pid in (*self._routers, *self._nats)]
 
     @property
     def shares(self) -> dict[str, float]:

@@ -49,12 +49,12 @@ def measure(request: Request) -> Figures:
     rooms = [f"session:bench-{number}" for number in range(max(1, settings.connections // _IN_ROOM))]
     watched_s = _whole_heartbeats(request)
     before_kb = _resident_kb(pid)
-    connecting = Span(pid)
+    connecting = Span(request.server)
     size = settings.connections // len(rooms)
     with Audience(request.server.port, DIALECTS[request.dialect], rooms, size=size, sample_every=_IN_ROOM) as audience:
         connecting.end()
         idle(audience, request.warm_up_s)
-        span = Span(pid)
+        span = Span(request.server)
         idle(audience, watched_s)
         span.end()
         after_kb = _resident_kb(pid)

@@ -16,7 +16,8 @@ import msgspec
 from .benchmark import Benchmark, Settings, Shares
 from .generator import Request
 from .peers import Peer
-from .processes import LOAD_CORE, StartFailed, on_core, running
+from .processes import LOAD_CORE, StartFailed, on_core
+from .running import running
 
 __all__ = ["Result", "Results", "measure"]
 

@@ -23,7 +23,7 @@ from .deliveries import Subscriber
 from .flood import BATCH, STEP, Publisher, http_publishers, ws_publishers
 from .generator import Invalid, Request, Span, answer
 from .probes import Probes, Seen, resident_mib
-from .processes import Server
+from .running import Server
 from .websocket import connect, exchange
 
 __all__ = ["OVERLOAD", "Figures", "measure"]
@@ -104,7 +104,7 @@ def _measure(request: Request, rooms: list[str], bench: "_Bench") -> Figures:
     push = _unbounded(flooding) if request.load == "ws" else _due(flooding, peak * _TIMES)
     bench.run(min(_SETTLE_S, seconds), push)
     probing = _probing(Probes(server, rooms, seconds))
-    before, refused_before, span = bench.acknowledged, bench.refused, Span(server.pid)
+    before, refused_before, span = bench.acknowledged, bench.refused, Span(server)
     while probing.poll() is None:
         bench.run(0.1, push)
         if time.monotonic() > span.started + seconds + 4 * _TIMEOUT_S:

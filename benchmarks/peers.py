@@ -13,6 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from . import node
+from .bus import Bus
+from .bus import unavailable as bus_unavailable
+from .bus import versions as bus_versions
 
 __all__ = ["HISTORIES", "PEERS", "Peer"]
 
@@ -52,6 +55,14 @@ class Peer:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Variables that it gets on top of the environment."""
 
+    bus: Bus | None = None
+    """What its processes have in common; `None`: it is one process by itself."""
+
+    @property
+    def routers(self) -> int:
+        """How many processes serve clients."""
+        return 1 if self.bus is None else self.bus.routers
+
 
 def _python_versions(*packages: str) -> dict[str, str]:
     return {"python": sys.version.partition(" ")[0], **{name: version(name) for name in packages}}
@@ -75,15 +86,16 @@ def _postroom() -> str:
     return str(beside) if beside.exists() else shutil.which("postroom") or ""
 
 
+def _serve(port: int, api_port: int) -> list[str]:
+    return [_postroom(), "serve", "--dev", "--port", str(port), "--api-port", str(api_port)]
+
+
 def _router(name: str, title: str, journal: str | None, settings: Mapping[str, str] | None = None) -> Peer:
-    where = ["--journal", journal or "memory"]
     return Peer(
         name=name,
         title=title,
         dialect="postroom",
-        command=lambda port, api_port: (
-            [_postroom(), "serve", "--dev", *where, "--port", str(port), "--api-port", str(api_port)]
-        ),
+        command=lambda port, api_port: [*_serve(port, api_port), "--journal", journal or "memory"],
         health="/healthz",
         unavailable=lambda: None if _postroom() else "the command `postroom` is not installed",
         versions=lambda: (
@@ -92,6 +104,20 @@ def _router(name: str, title: str, journal: str | None, settings: Mapping[str, s
         ),
         journal=journal,
         settings=settings or {},
+    )
+
+
+def _cluster(name: str, title: str, bus: Bus) -> Peer:
+    return Peer(
+        name=name,
+        title=title,
+        dialect="postroom",
+        command=_serve,
+        health="/healthz",
+        unavailable=lambda: bus_unavailable() if _postroom() else "the command `postroom` is not installed",
+        versions=lambda: _python_versions("postroom", "websockets", "uvloop", "msgspec", "pykka") | bus_versions(),
+        settings=bus.settings,
+        bus=bus,
     )
 
 
@@ -148,6 +174,12 @@ PEERS = (
     _actors("thread", "pykka.ThreadingActor"),
     _router("deflate", "Postroom, deflate", None, {"POSTROOM_COMPRESSION": "postroom.v1"}),
     _broadcast("broadcast-deflate", "broadcast, deflate", "deflate"),
+    _cluster("nats", "Postroom, NATS", Bus()),
+    _cluster("nats-synced", "Postroom, NATS synced", Bus(synced=True)),
+    _cluster("nats-3", "Postroom, 3 NATS", Bus(servers=3)),
+    _cluster("routers-2", "2 routers, NATS", Bus(routers=2)),
+    _cluster("routers-3", "3 routers, NATS", Bus(routers=3)),
+    _cluster("cut-off", "2 routers, one cut off", Bus(routers=2, proxy=True)),
     *(
         _remembering(events, journal, file)
         for events in HISTORIES

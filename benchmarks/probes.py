@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from . import native
-from .processes import Server
+from .running import Server
 from .websocket import connect, exchange
 
 __all__ = ["Probes", "Seen", "resident_mib"]

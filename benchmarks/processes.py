@@ -1,26 +1,31 @@
-"""Server processes, each on a core of its own, and never left behind.
+"""Processes, each kind on a core of its own, and never left behind.
 
-In: a peer. Out: a process that is ready, for as long as a `with` block lasts.
+In: a command line. Out: a process that is ready, for as long as a `with` block lasts.
 """
 
 import http.client
 import os
 import resource
-import secrets
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .peers import Peer
-
-__all__ = ["LOAD_CORE", "SERVER_CORE", "Server", "StartFailed", "allow_files", "exit_on_signals", "on_core", "running"]
+__all__ = [
+    "LOAD_CORE",
+    "SERVER_CORE",
+    "StartFailed",
+    "allow_files",
+    "exit_on_signals",
+    "free_ports",
+    "on_core",
+    "started",
+]
 
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
@@ -32,26 +37,7 @@ SERVER_CORE, LOAD_CORE = _cores[:2] if len(_cores) > 1 else (None, None)
 
 
 class StartFailed(Exception):
-    """The server ended, or was not ready in time; says what it printed last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server that runs and is ready."""
-
-    pid: int
-    port: int
-    api_port: int
-    """Where Postroom's HTTP API is; nobody listens there otherwise."""
-    secret: str
-    """What Postroom's tokens are signed with."""
-    journal: str | None
-    """The file that it keeps events in, or `None`."""
-
-    @property
-    def kept_nothing(self) -> bool:
-        """Whether there should be a journal and is none: then the figures are those of another server."""
-        return self.journal is not None and not Path(self.journal).exists()
+    """The process ended, or was not ready in time; says what it printed last."""
 
 
 def allow_files() -> None:
@@ -82,50 +68,60 @@ def on_core(core: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def running(peer: Peer) -> Iterator[Server]:
-    """Start a server on free loopback ports, wait until it is ready, and end it after the block.
+def started(
+    command: Sequence[str],
+    port: int,
+    health: str | None,
+    *,
+    folder: Path,
+    core: int | None = SERVER_CORE,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[int]:
+    """Start a process, wait until it is ready, give its pid, and end it after the block.
 
-    For a peer without a server this is the process that measures, and nothing is started.
+    Args:
+        command: its command line.
+        port: where it listens, on loopback.
+        health: the path that answers 200 when it is ready; `None`: it is when it accepts connections.
+        folder: where it works.
+        core: where it runs; `None`: anywhere.
+        environment: `None`: that of this process.
 
     Raises:
         StartFailed: it ended, or was not ready within 20 s.
     """
-    if peer.command is None:
-        yield Server(pid=0, port=0, api_port=0, secret="", journal=None)
-        return
-    port, api_port = _free_ports()
-    secret = secrets.token_hex(32)
-    # Its settings are the defaults, wherever the benchmark is called from.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")}
-    environment |= {"NODE_ENV": "production", "POSTROOM_SECRET": secret, **peer.settings}
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
-        with on_core(SERVER_CORE):
+    with tempfile.TemporaryFile() as output:
+        with on_core(core):
             process = subprocess.Popen(
-                peer.command(port, api_port),
-                cwd=Path(folder),
+                command,
+                cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C reaches the benchmark alone, which then ends its server in order.
+                # Ctrl-C reaches the benchmark alone, which then ends its servers in order.
                 start_new_session=True,
             )
         try:
-            _wait_until_ready(process, port, peer.health, output)
-            journal = None if peer.journal is None else str(Path(folder) / peer.journal)
-            yield Server(process.pid, port, api_port, secret, journal)
+            until = time.monotonic() + _START_TIMEOUT_S
+            while not _is_ready(port, health):
+                if process.poll() is not None:
+                    raise StartFailed(f"ended with code {process.returncode}: {_last_line(output)}")
+                if time.monotonic() > until:
+                    raise StartFailed(f"not ready after {_START_TIMEOUT_S:g} s: {_last_line(output)}")
+                time.sleep(_POLL_S)
+            yield process.pid
         finally:
             _stop(process)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, health: str | None, output: BinaryIO) -> None:
-    until = time.monotonic() + _START_TIMEOUT_S
-    while not _is_ready(port, health):
-        if process.poll() is not None:
-            raise StartFailed(f"ended with code {process.returncode}: {_last_line(output)}")
-        if time.monotonic() > until:
-            raise StartFailed(f"not ready after {_START_TIMEOUT_S:g} s: {_last_line(output)}")
-        time.sleep(_POLL_S)
+def free_ports(count: int) -> list[int]:
+    """Return different ports of loopback that nobody uses now."""
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def _is_ready(port: int, health: str | None) -> bool:
@@ -159,10 +155,3 @@ def _last_line(output: BinaryIO) -> str:
     output.seek(0)
     lines = output.read().decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "it printed nothing"
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]

@@ -14,7 +14,7 @@ from typing import Protocol
 from . import native
 from .deliveries import event
 from .generator import Invalid
-from .processes import Server
+from .running import Server
 from .websocket import connect, exchange, pongs, text_frame
 
 __all__ = ["BATCH", "HTTP_CONNECTIONS", "IN_FLIGHT", "Batches", "HttpConnection", "Pipeline", "Publishers"]

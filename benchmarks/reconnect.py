@@ -54,7 +54,7 @@ def measure(request: Request) -> Figures:
         gc.disable()
         crowd.cut()
         _publish(service, rooms, _EVENTS)
-        span = Span(request.server.pid)
+        span = Span(request.server)
         back = crowd.come_back(_EVENTS)
         span.end(at=back[-1])
         crowd.verify(_EVENTS)
