@@ -16,9 +16,12 @@ from .fairness import FAIRNESS
 from .fanout import FANOUT
 from .growth import AXES
 from .idle import IDLE
+from .logs import LOGS
 from .mailbox import MAILBOX
 from .measure import measure
+from .nodes import NODES
 from .overload import OVERLOAD
+from .partition import PARTITION
 from .peers import PEERS
 from .processes import LOAD_CORE, allow_files, exit_on_signals
 from .reconnect import RECONNECT
@@ -26,10 +29,11 @@ from .record import Run, recall, record, save
 from .report import render, summary
 from .rooms import ROOMS
 from .scale import SCALE
+from .workers import WORKERS
 
 _TARGETED = (FANOUT, DOORS, ROOMS, FAIRNESS, DURABLE, RECONNECT, IDLE, SCALE, MAILBOX)
 BENCHMARKS = {benchmark.name: benchmark for benchmark in (*_TARGETED, COMPRESSION, OVERLOAD)}
-GROUPS = {"growth": AXES, "costs": (COSTS,)}
+GROUPS = {"growth": AXES, "costs": (COSTS,), "cluster": (LOGS, WORKERS, NODES, PARTITION)}
 BY_NAME = BENCHMARKS | {benchmark.name: benchmark for group in GROUPS.values() for benchmark in group}
 
 
