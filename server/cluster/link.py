@@ -12,7 +12,7 @@ import json
 import random
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import ParseResult, SplitResult, urlsplit
@@ -115,6 +115,8 @@ class Link:
         self._ended = asyncio.Event()
         self._outgoing: deque[tuple[str, bytes, str, dict[str, str] | None]] = deque()
         self._something_goes_out = asyncio.Event()
+        self._waiting: set[asyncio.Timeout] = set()
+        """Of those who wait for an answer on the connection that there is."""
         self._inboxes = itertools.count(1)
         self._error: Exception | None = None
         self._lost: str | None = None
@@ -194,10 +196,10 @@ class Link:
                 new, self._new = self._new, []
                 for listening in new:
                     await self._subscribe(client, listening)
-            async with asyncio.timeout(_CONNECT_S):
+            async with self._while_connected(_CONNECT_S):
                 await client.flush()
         except _FAILURES as error:
-            raise LinkDown(self._reason(error)) from error
+            raise LinkDown(self.trouble or self._reason(error)) from error
 
     async def request(
         self, subject: str, payload: bytes, *, headers: dict[str, str] | None = None, wait_s: float = 2.0
@@ -210,8 +212,9 @@ class Link:
         """
         client = self._up()
         try:
-            return await client.request(subject, payload, timeout=wait_s, headers=headers)
-        except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
+            async with self._while_connected(None):
+                return await client.request(subject, payload, timeout=wait_s, headers=headers)
+        except (TimeoutError, nats.errors.NoRespondersError) as error:
             if self.trouble is not None:
                 raise LinkDown(self.trouble) from error
             raise NotAnswered(f"nobody answers on {subject}") from error
@@ -259,13 +262,13 @@ class Link:
             try:
                 await client.publish(subject, payload, reply=inbox)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
+                    async with self._while_connected(wait_s):
                         while not over(answers):
-                            if self._client is not client:
-                                raise LinkDown(self.trouble or "the connection was lost")
                             changed.clear()
                             await changed.wait()
                         return answers, True
+                if self._client is not client:
+                    raise LinkDown(self.trouble or "the connection was lost")
             finally:
                 with contextlib.suppress(*_FAILURES):
                     await subscription.unsubscribe()
@@ -276,6 +279,26 @@ class Link:
     def inbox(self) -> str:
         """Return a subject that nobody else listens to; a part may be added to it."""
         return f"_INBOX.{self._up().new_inbox().rpartition('.')[2]}"
+
+    @contextlib.asynccontextmanager
+    async def _while_connected(self, wait_s: float | None) -> AsyncIterator[None]:
+        """Limit the block to so long, and to the connection: what was asked on one that is lost is never answered.
+
+        Raises:
+            TimeoutError: The block was broken off.
+        """
+        async with asyncio.timeout(wait_s) as waiting:
+            self._waiting.add(waiting)
+            try:
+                yield
+            finally:
+                self._waiting.discard(waiting)
+
+    def _break_off(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for waiting in self._waiting:
+            if not waiting.expired():
+                waiting.reschedule(now)
 
     def _up(self) -> nats.aio.client.Client:
         if self._client is None or self.trouble is not None:
@@ -344,6 +367,7 @@ class Link:
             self._lost = None if url is None else _place(url)
             self.trouble = self._reason(self._error or client.last_error or nats.errors.UnexpectedEOF())
             self._client = None
+            self._break_off()
             log.error("cluster_link_lost", reason=self.trouble)
             for call in self.on_down:
                 call()

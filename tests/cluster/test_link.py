@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import ipaddress
@@ -189,6 +190,23 @@ async def test_while_there_is_no_connection_questions_are_refused_and_messages_d
             link.send("a", b"sent")
             await until(lambda: bool(heard))
             assert heard == [b"sent"]
+
+
+async def test_what_is_asked_on_a_connection_that_is_lost_waits_no_longer(tmp_path: Path) -> None:
+    with nats_servers(tmp_path) as (server,):
+        await server.ready()
+        async with linked(Access((server.url,))) as link:
+            server.freeze()
+            request = asyncio.create_task(link.request("$JS.API.INFO", b"", wait_s=60.0))
+            gather = asyncio.create_task(link.gather("$JS.API.INFO", b"", bool, wait_s=60.0))
+            await until(lambda: link.trouble is not None)
+            async with asyncio.timeout(1.0):
+                for question in (request, gather):
+                    with pytest.raises(LinkDown, match=str(server.port)):
+                        await question
+            server.thaw()
+            await until(lambda: link.trouble is None)
+            await asked(link)
 
 
 async def test_a_question_that_nobody_answers_and_one_that_is_refused_are_told_apart(tmp_path: Path) -> None:
