@@ -270,8 +270,17 @@ class JetStreamLog:
             self._mailbox.tell(Tick(shelf))
 
     def _acknowledged(self, message: Msg) -> None:
-        status = (message.headers or {}).get("Status", "")
-        self._mailbox.tell(Acknowledged(int(message.subject.rpartition(".")[2]), message.data, status))
+        """Note that the stream has what is under way; what else it may answer is the actor's."""
+        number, payload = int(message.subject.rpartition(".")[2]), message.data
+        pending = self._desk.pending.get(number)
+        if pending is None:  # it came out of the stream before
+            return
+        if message.headers is None and b'"error"' not in payload and b'"duplicate"' not in payload:
+            pending.acknowledged_at = self._desk.clock.monotonic()
+            self._desk.silence = None
+        else:
+            status = (message.headers or {}).get("Status", "")
+            self._mailbox.tell(Acknowledged(number, payload, status))
 
 
 _BUSY = Refusal(
