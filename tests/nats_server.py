@@ -54,13 +54,15 @@ class NatsServer:
         self.port = free_port()
         self._folder = folder / self.name
         self._folder.mkdir(parents=True, exist_ok=True)
+        self.store = self._folder / "store"
+        """Where it keeps what it is given."""
         self._process: subprocess.Popen[bytes] | None = None
         lines = [
             f"server_name: {self.name}",
             f"listen: 127.0.0.1:{self.port}",
         ]
         if jetstream:
-            lines.append(f'jetstream {{ store_dir: "{self._folder}/store" }}')
+            lines.append(f'jetstream {{ store_dir: "{self.store}" }}')
         if routes:
             others = ", ".join(f"nats-route://127.0.0.1:{port}" for port in routes)
             lines.append(f"cluster {{ name: tests, listen: 127.0.0.1:{routes[number]}, routes: [{others}] }}")

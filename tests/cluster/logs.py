@@ -18,7 +18,7 @@ from ..actors.fake_clock import settled
 
 __all__ = ["jetstream_log", "new_cluster", "until"]
 
-_WAIT_S = 10.0
+_WAIT_S = 30.0
 
 
 def new_cluster() -> str:

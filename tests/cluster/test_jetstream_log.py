@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ from .logs import jetstream_log, new_cluster, until
 
 ROOM = "team:1.x"
 """With a dot, which would divide a subject."""
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 class Ear:
@@ -480,6 +481,48 @@ async def test_while_nats_is_away_events_are_refused_and_rooms_that_are_open_sta
             put(log, ear, "taken")
             (_, committed) = await ear.hears(2)
             assert committed.event.draft.id == "taken"
+
+
+async def test_where_nats_has_lost_its_files_rooms_begin_anew_under_another_epoch(
+    tmp_path: Path, logged: list[dict[str, Any]]
+) -> None:
+    """Their offsets mean nothing any more, although the new stream may come to the same ones."""
+    with nats_servers(tmp_path) as (server,):
+        await server.ready()
+        async with jetstream_log(server.url) as log:
+            ear = Ear()
+            before = await opened(log, ear)
+            put(log, ear, "a", "b")
+            await ear.hears(2)
+            server.kill()
+            shutil.rmtree(server.store)
+            server.start()
+            await until(lambda: len(ear.heard) == 3)
+            assert isinstance(ear.heard[2], Fail)
+            await until(lambda: log.trouble is None)
+            after = await opened(log, ear)
+            assert (after.top, after.events) == (0, ())
+            assert after.epoch != before.epoch
+            put(log, ear, "a")
+            (*_, committed) = await ear.hears(4)
+            assert (committed.event.draft.id, committed.event.prev) == ("a", 0)
+    assert "log_replaced" in {line["event"] for line in logged}
+
+
+async def test_a_stream_that_is_removed_is_made_anew(
+    server: NatsServer, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_AUDIT_S", 0.1)
+    async with jetstream_log(server.url, cluster=cluster) as log:
+        ear = Ear()
+        before = await opened(log, ear)
+        put(log, ear, "a")
+        await ear.hears(1)
+        await log._link.ask(f"STREAM.DELETE.{log._layout.events}")
+        await until(lambda: isinstance(ear.heard[-1], Fail))
+        assert (await opened(log, ear)).epoch != before.epoch
+        put(log, ear, "b")
+        await until(lambda: isinstance(ear.heard[-1], Committed))
 
 
 async def test_a_stream_that_was_made_for_something_else_is_not_used(server: NatsServer, cluster: str) -> None:

@@ -19,6 +19,7 @@ from server.cluster.link import Link
 
 from .layout import Layout
 from .shelf import Shelf
+from .streams import Terms
 
 __all__ = ["Desk", "Pending"]
 
@@ -88,13 +89,13 @@ class Desk:
         clock: For time-outs.
         mailbox: Where the actor lives.
         report: Is told of repairs.
-        keep_s: How long the streams keep what nobody drops.
+        terms: On what terms the streams are made.
     """
 
     def __init__(
-        self, link: Link, layout: Layout, clock: Clock, mailbox: Mailbox, report: Report, keep_s: float
+        self, link: Link, layout: Layout, clock: Clock, mailbox: Mailbox, report: Report, terms: Terms
     ) -> None:
-        self.keep_s = keep_s
+        self.terms = terms
         self.link = link
         self.layout = layout
         self.clock = clock
@@ -114,6 +115,9 @@ class Desk:
         """Where the stream's acknowledgements go."""
         self.silence: str | None = None
         """Why nothing can be stored although there is a connection; None: it can."""
+        self.verified = True
+        """Whether the log is known to be the one that it was, since there is this connection."""
+        self.verifying = False
         self.watched: set[str] = set()
         self.ticking = False
         self.closing = False
@@ -124,7 +128,7 @@ class Desk:
     @property
     def trouble(self) -> str | None:
         """Why nothing can be stored now; None: it can."""
-        return self.link.trouble or self.silence
+        return self.link.trouble or self.silence or (None if self.verified else "JetStream is being looked at")
 
     def epoch(self, room: str) -> str:
         """Return the epoch of a room in which nothing happened yet."""

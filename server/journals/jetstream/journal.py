@@ -27,6 +27,7 @@ from .keeping import keep
 from .reading import Found, Reading, last_offset, missing, read_room, snapshot_of, tops
 from .records import Forgotten, Snapshot, Unreadable, read
 from .shelf import Shelf
+from .streams import StreamError, prepare
 
 __all__ = ["Acknowledged", "Audit", "JetStreamJournal", "LinkUp", "Tick"]
 
@@ -119,10 +120,10 @@ class Audited(NamedTuple):
     tops: dict[str, int]
 
 
-class Probed(NamedTuple):
-    """Whether JetStream answers."""
+class Verified(NamedTuple):
+    """JetStream answers, and this is the log's own id; or why it does not."""
 
-    trouble: str | None
+    outcome: str | PostroomError
 
 
 class Broken(NamedTuple):
@@ -284,7 +285,7 @@ class JetStreamJournal(LoopActor):
         except (KeyError, ValueError):
             log.warning("stranger_on_live_subject", room=shelf.room)  # it does not come from the stream
             return
-        if shelf.reading:
+        if shelf.reading or not self._desk.verified:
             if len(shelf.early) >= _MOST_EARLY:  # they are read, then
                 shelf.early.clear()
                 shelf.again = True
@@ -360,7 +361,7 @@ class JetStreamJournal(LoopActor):
     def _catch_up(self, shelf: Shelf) -> None:
         """Read what the room has not heard of."""
         desk = self._desk
-        if not shelf.whole or desk.shelves.get(shelf.room) is not shelf:
+        if not shelf.whole or not desk.verified or desk.shelves.get(shelf.room) is not shelf:
             return
         if shelf.reading:
             shelf.again = True
@@ -415,8 +416,9 @@ class JetStreamJournal(LoopActor):
         if desk.closing:
             return
         desk.clock.call_later(_AUDIT_S, lambda: own.tell(Audit()))
-        if desk.link.trouble is not None:
+        if desk.link.trouble is not None or not desk.verified:
             return
+        self._verify()
         now = desk.clock.monotonic()
         rooms = []
         for shelf in list(desk.shelves.values()):
@@ -424,7 +426,9 @@ class JetStreamJournal(LoopActor):
                 continue
             if not shelf.reading:
                 rooms.append(shelf.room)
-            if shelf.revision and now - shelf.written_at > desk.keep_s / 2:  # it would grow too old for its stream
+            if (
+                shelf.revision and now - shelf.written_at > desk.terms.keep_s / 2
+            ):  # it would grow too old for its stream
                 shelf.dirty, shelf.written_at = True, now
                 self._attend(shelf)
 
@@ -483,7 +487,7 @@ class JetStreamJournal(LoopActor):
         self._attend(pending.shelf)
 
     def _look_at_what_is_under_way(self) -> None:
-        desk, own = self._desk, self.mailbox
+        desk = self._desk
         desk.ticking = False
         now = desk.clock.monotonic()
         missed: dict[Shelf, None] = {}
@@ -493,39 +497,82 @@ class JetStreamJournal(LoopActor):
             elif pending.acknowledged_at:
                 if now - pending.acknowledged_at > _HEARD_S:
                     missed[pending.shelf] = None
-            elif desk.link.trouble is None:
+            elif desk.link.trouble is None and desk.verified:
                 if now - pending.began > _SILENT_S:
                     desk.silence = desk.silence or "JetStream does not acknowledge what it is given"
                 if now - pending.sent_at > _AGAIN_S:
                     desk.send(pending, at=now)
         for shelf in missed:
             self._catch_up(shelf)
-        if desk.silence is not None and not desk.pending and desk.link.trouble is None:
-            self._probe()
-        if desk.pending or desk.silence is not None:
+        if desk.silence is not None or not desk.verified:
+            self._verify()
+        if desk.pending or desk.silence is not None or not desk.verified:
+            self._begin_ticking()
+
+    def _begin_ticking(self) -> None:
+        desk, own = self._desk, self.mailbox
+        if not desk.ticking and not desk.closing:
             desk.ticking = True
             desk.clock.call_later(_TICK_S, lambda: own.tell(Tick()))
 
-    def _probe(self) -> None:
+    def _verify(self) -> None:
+        """Look whether JetStream answers, and has the log that it had before."""
         desk = self._desk
+        if desk.verifying or desk.link.trouble is not None:
+            return
+        desk.verifying = True
 
         async def work() -> None:
+            outcome: str | PostroomError
             try:
-                answer = await desk.link.ask(f"STREAM.INFO.{desk.layout.events}", wait_s=1.0)
-                led = "cluster" not in answer or answer["cluster"].get("leader")
-                self.mailbox.tell(Probed(None if led else "JetStream has no leader now"))
-            except _AWAY as error:
-                self.mailbox.tell(Probed(str(error)))
+                outcome = await prepare(desk.link, desk.layout, desk.terms)
+            except (*_AWAY, StreamError) as error:
+                outcome = error
+            self.mailbox.tell(Verified(outcome))
 
         desk.spawn(work(), partial(self._broken, None))
 
-    @handles(Probed)
-    def _probed(self, message: Probed) -> None:
-        if not self._desk.pending:
-            self._desk.silence = message.trouble
+    @handles(Verified)
+    def _verified(self, message: Verified) -> None:
+        desk, outcome = self._desk, message.outcome
+        desk.verifying = False
+        if isinstance(outcome, PostroomError):
+            if not isinstance(outcome, LinkDown):
+                desk.silence = str(outcome)
+                self._begin_ticking()
+            return
+        if outcome != desk.ident:
+            self._begin_another_log(outcome)
+        now = desk.clock.monotonic()
+        if not any(now - pending.began > _SILENT_S for pending in desk.pending.values()):
+            desk.silence = None
+        if not desk.verified:
+            desk.verified = True
+            self._go_on()
+
+    def _begin_another_log(self, ident: str) -> None:
+        """Leave everything behind: where NATS has lost its files, or a stream was removed, offsets mean nothing."""
+        desk = self._desk
+        log.error("log_replaced", stream=desk.layout.events, rooms=len(desk.shelves))
+        desk.ident = ident
+        desk.watched.clear()
+        for pending in list(desk.pending.values()):
+            self._give_up(pending, _UNKNOWN)
+        for shelf in list(desk.shelves.values()):
+            openings, shelf.openings = shelf.openings, []
+            to, whole = shelf.to, shelf.whole
+            self._close(shelf)
+            for opening in openings:
+                opening.ready(LogUnavailable("the log was replaced by an empty one"))
+            if to is not None and whole and not openings:
+                to.tell(Fail("the cluster's log, which was replaced by an empty one"))
 
     @handles(LinkUp)
     def _link_is_up(self, message: LinkUp) -> None:
+        self._desk.verified = self._desk.verifying = False
+        self._verify()
+
+    def _go_on(self) -> None:
         """Send what is under way once more, and look what was missed."""
         desk = self._desk
         now = desk.clock.monotonic()

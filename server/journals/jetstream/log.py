@@ -68,7 +68,7 @@ class JetStreamLog:
         self._layout = layout
         self._terms = terms
         self._mailbox = Mailbox(name="journal")
-        self._desk = Desk(link, layout, clock, self._mailbox, report, terms.keep_s)
+        self._desk = Desk(link, layout, clock, self._mailbox, report, terms)
         self._names: Collection[str] | None = None
         self._named_at = 0.0
 
