@@ -56,7 +56,7 @@ class Audience:
         self._epoch = epoch
         self._history = history
         self.first = first
-        """Offset of the first event of this history: a position before it, but for 0, is none of it."""
+        """Offset of the first event of this history: before it, but for 0, there may have been others."""
         self._subscribers = page
         self._live: dict[str, Subscription] = {}
         """Who gets events as they come; the others are on their way through the history."""
@@ -175,9 +175,11 @@ class Audience:
         if after is None:
             wanted = self._history.before(None, message.history) if message.history else []
             return "fresh", wanted[0].prev if wanted else top, None
-        if after.epoch != self._epoch or after.offset > top or 0 < after.offset < self.first:
+        if after.epoch != self._epoch or after.offset > top:
             return "none", top, None
         lost = self._history.lost
+        if 0 < after.offset < self.first:  # of a history that the log may have forgotten, as far as it can tell
+            lost = max(lost, self.first - 1)
         if after.offset >= lost:
             return "full", after.offset, None
         return "partial", lost, Missing(from_=after.offset + 1, to=lost)

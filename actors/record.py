@@ -37,4 +37,4 @@ class RoomRecord(msgspec.Struct, frozen=True):
     past_ids: tuple[PastId, ...]
     """Ids that publishers gave to trimmed events, oldest first, as far as `trim` was told to keep them."""
     first: int = 1
-    """Offset of the first event of this history, where one was: a position before it, but for 0, is none of it."""
+    """Offset of the first event that is known of: who was before it, but for 0, may have missed others."""
