@@ -1,4 +1,4 @@
-"""What one setting's value must be: a raw value in, the value or a complaint in plain words out."""
+"""What one setting's value must be: a raw value in, the value or a complaint in plain words out, without a secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,20 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import inspect
 
-__all__ = ["MAKE_SECRET", "MIN_SECRET_BYTES", "complaint", "convert", "is_loopback", "read_secret"]
+__all__ = [
+    "HIDDEN",
+    "MAKE_SECRET",
+    "MIN_SECRET_BYTES",
+    "complaint",
+    "convert",
+    "is_loopback",
+    "read_secret",
+    "without_password",
+]
+
+HIDDEN = frozenset({"cluster_password", "secret"})
+"""Settings whose values nobody may see."""
+
 
 MIN_SECRET_BYTES = 32
 """HS256 needs a key as long as its hash (RFC 7518, 3.2)."""
@@ -22,6 +35,9 @@ MAKE_SECRET = 'export POSTROOM_SECRET=$(python3 -c "import secrets; print(secret
 _LONGEST_SECRET = 65_536
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?\Z")
+_NATS_SCHEMES = ("nats", "tls", "ws", "wss")
+_CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
+_NODE = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 _NAMESPACE = re.compile(r"/[A-Za-z0-9._~/-]{0,100}\Z")
 _PLUGIN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*\Z")
 
@@ -43,7 +59,7 @@ def convert(raw: object, kind: inspect.Type, field_type: object, *, show: bool) 
     except msgspec.ValidationError:
         value = None
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError(f"{repr(raw) if show else 'the value'} is not {_wanted(kind)}")
+        raise ValueError(f"{without_password(repr(raw)) if show else 'the value'} is not {_wanted(kind)}")
     return value
 
 
@@ -51,6 +67,11 @@ def complaint(name: str, value: object) -> str | None:
     """Say what is wrong with the value of setting `name`, beyond its type; None: nothing."""
     check = _CHECKS.get(name)
     return None if check is None else check(value)
+
+
+def without_password(text: str) -> str:
+    """Hide what stands before the host in URLs: a user's password, or a token."""
+    return re.sub(r"(?<=://)(?:([^\s:@/]*):)?\S+(?=@)", lambda found: f"{found[1]}:***" if found[1] else "***", text)
 
 
 def is_loopback(host: str) -> bool:
@@ -177,7 +198,38 @@ def _check_namespaces(value: object) -> str | None:
     return None
 
 
+def _check_cluster(value: object) -> str | None:
+    assert isinstance(value, tuple)
+    for text in value:
+        shown = without_password(repr(text))
+        try:
+            url = urlsplit(text)
+            fine = url.scheme in _NATS_SCHEMES and url.hostname and url.port != 0
+        except ValueError:  # also of a port that is no number
+            fine = False
+        if not fine or not text.isprintable() or " " in text:
+            return (
+                f"{shown} is not the URL of a NATS server, for example nats://127.0.0.1:4222 (or tls://, ws://, wss://)"
+            )
+        if url.path.strip("/") and url.scheme in ("nats", "tls"):
+            return f"{shown} has more than a host and a port; several servers are several URLs"
+    if len({text.startswith("ws") for text in value}) > 1:
+        return "some of these URLs are of WebSocket listeners (ws://, wss://) and some are not: use one kind for all"
+    return None
+
+
+def _check_cluster_name(value: object) -> str | None:
+    return None if _CLUSTER.match(str(value)) else f"{value!r} is not up to 32 letters, digits and -_ of ASCII"
+
+
+def _check_node(value: object) -> str | None:
+    return None if _NODE.match(str(value)) else f"{value!r} is not up to 100 letters, digits and -._ of ASCII"
+
+
 _CHECKS = {
+    "cluster": _check_cluster,
+    "cluster_name": _check_cluster_name,
+    "node": _check_node,
     "secret": _check_secret,
     "journal": _check_journal,
     "jwks_url": _check_jwks_url,

@@ -18,7 +18,7 @@ from msgspec import Meta, inspect
 
 from actors.errors import PostroomError
 
-from .setting_values import MAKE_SECRET, complaint, convert, is_loopback, read_secret
+from .setting_values import HIDDEN, MAKE_SECRET, complaint, convert, is_loopback, read_secret, without_password
 
 __all__ = [
     "DEFAULT_JOURNAL",
@@ -54,7 +54,7 @@ Door = Literal["centrifuge", "socketio"]
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set, with its default. `load` checks the values; the constructor does not.
 
-    Durations are seconds, sizes are bytes. `repr` hides the secret.
+    Durations are seconds, sizes are bytes. `repr` hides the secret and passwords.
     """
 
     host: str = "127.0.0.1"
@@ -182,8 +182,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         values = {name: getattr(self, name) for name in self.__struct_fields__}
-        if self.secret is not None:
-            values["secret"] = "***"
+        for name in HIDDEN:
+            if values[name] is not None:
+                values[name] = "***"
+        values["cluster"] = tuple(without_password(url) for url in self.cluster)
         return list(values.items())
 
 
@@ -214,7 +216,11 @@ class SettingsError(PostroomError):
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
 _TYPES = {field.name: field.type for field in inspect.type_info(Settings).fields}  # type: ignore[attr-defined]  # a StructType, typed as Type
+_FILES = frozenset({"cluster_ca", "cluster_certificate", "cluster_credentials", "key_file", "secret_file"})
+"""Those that name a file beside the settings file."""
 _DEV_DEFAULTS: Mapping[str, object] = {"max_connections_per_user": 0, "commands_per_s": 0.0}
+_OF_OWN_NATS = frozenset({"cluster_keep_s", "cluster_name"})
+"""Those of a cluster's settings that mean something for the NATS server that is started for workers."""
 _NOT_SETTINGS = frozenset({"config", "url", "api_url", "token"})
 """What the command line reads from `POSTROOM_*` besides settings."""
 
@@ -347,7 +353,7 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[tupl
             close = difflib.get_close_matches(name.replace("-", "_").lower(), _FIELDS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"settings are: {', '.join(_FIELDS)}"
             raise SettingsError(name, str(config), f"there is no such setting; {hint}")
-        if isinstance(raw, str) and (name in ("key_file", "secret_file") or (name == "journal" and raw != MEMORY)):
+        if isinstance(raw, str) and (name in _FILES or (name == "journal" and raw != MEMORY)):
             raw = str(config.parent / raw)
         yield str(config), raw, name
 
@@ -355,7 +361,7 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> Iterator[tupl
 def _value(name: str, raw: object, source: str) -> object:
     """Convert one raw value to its setting's type and check it by itself."""
     try:
-        value = convert(raw, _TYPES[name], _FIELDS[name].type, show=name != "secret")
+        value = convert(raw, _TYPES[name], _FIELDS[name].type, show=name not in HIDDEN)
     except ValueError as error:
         raise SettingsError(name, source, str(error)) from None
     wrong = complaint(name, value)
@@ -395,6 +401,7 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
     if settings.outbox_bytes < settings.message_bytes:
         message = f"{settings.outbox_bytes} cannot hold one message of message_bytes = {settings.message_bytes}"
         raise SettingsError("outbox_bytes", sources["outbox_bytes"], message)
+    _check_cluster(settings, sources)
     if settings.key_file is not None:
         from .keys import KeyFileError, key_from_pem  # here: it takes long to import
 
@@ -402,3 +409,37 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
             key_from_pem(settings.key_file)
         except KeyFileError as error:
             raise SettingsError("key_file", sources["key_file"], str(error)) from error
+
+
+def _check_cluster(settings: Settings, sources: Mapping[str, str]) -> None:
+    """Refuse what does not go together of a cluster's settings."""
+
+    def given(name: str) -> bool:
+        return sources[name] != "default"
+
+    own_nats = settings.workers > 1 and not settings.cluster
+    for name in _FIELDS:
+        if not settings.cluster and name.startswith("cluster_") and given(name):
+            if not own_nats:
+                message = "this router is in no cluster: name NATS servers in `cluster`, or leave this out"
+                raise SettingsError(name, sources[name], message)
+            if name not in _OF_OWN_NATS:
+                message = "the workers' own NATS server needs none: name others in `cluster`, or leave this out"
+                raise SettingsError(name, sources[name], message)
+    if settings.cluster and given("journal"):
+        message = f"events are kept by the NATS servers in `cluster` (from {sources['cluster']}): give one of them"
+        raise SettingsError("journal", sources["journal"], message)
+    if settings.cluster_credentials is not None:
+        for name in ("cluster_user", "cluster_password"):
+            if given(name):
+                message = f"there is cluster_credentials, too (from {sources['cluster_credentials']}): give one of them"
+                raise SettingsError(name, sources[name], message)
+    if given("cluster_password") and settings.cluster_user is None:
+        raise SettingsError("cluster_password", sources["cluster_password"], "whose? Name the user in `cluster_user`")
+    from .cluster.files import complaint_of_file  # here: few have them
+
+    for name in ("cluster_ca", "cluster_certificate", "cluster_credentials"):
+        path = getattr(settings, name)
+        wrong = None if path is None else complaint_of_file(name, path)
+        if wrong is not None:
+            raise SettingsError(name, sources[name], wrong)

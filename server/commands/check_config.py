@@ -8,7 +8,9 @@ from pathlib import Path
 
 import typer
 
-from .serve import ApiPort, Config, Dev, Host, Journal, Plugins, Port, warn_unknown
+from server.setting_values import HIDDEN
+
+from .serve import ApiPort, Cluster, Config, Dev, Host, Journal, Plugins, Port, Workers, warn_unknown
 
 __all__ = ["check_config"]
 
@@ -18,14 +20,16 @@ def check_config(
     port: Port = None,
     api_port: ApiPort = None,
     journal: Journal = None,
+    cluster: Cluster = None,
+    workers: Workers = None,
     dev: Dev = None,
     config: Config = None,
     plugin: Plugins = None,
 ) -> None:
     """Check the settings and print them.
 
-    Takes the options of `postroom serve`. Each setting is shown with where it comes from; the secret is not. The
-    output can be used as a settings file.
+    Takes the options of `postroom serve`. Each setting is shown with where it comes from; secrets and passwords
+    are not. The output can be used as a settings file.
 
     \b
     Examples:
@@ -39,6 +43,8 @@ def check_config(
         "port": port,
         "api_port": api_port,
         "journal": journal,
+        "cluster": cluster,
+        "workers": workers,
         "dev": dev,
         "plugins": plugin,
     }
@@ -52,7 +58,8 @@ def check_config(
 def _toml(name: str, value: object) -> str:
     if value is None:
         return f"# {name} is not set"
-    if name == "secret":
+    if name in HIDDEN:
         return f"# {name} = {value}"
     shown = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-    return f"{name} = {json.dumps(shown)}"
+    line = f"{name} = {json.dumps(shown)}"
+    return f"# {line}" if name == "cluster" and "***" in line else line
