@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import inspect
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -37,6 +36,7 @@ from actors.supervisor_journal import KINDS, SUPERVISOR_LIMITS, SupervisorJourna
 from actors.tracing import Tracing
 
 from . import __version__
+from .addresses import Addresses, cannot_listen
 from .auth import Authenticator
 from .clock import SystemClock
 from .descriptors import share
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from .cluster.link import Link
     from .journals.jetstream.log import JetStreamLog
 
-__all__ = ["Addresses", "Plugin", "Router", "StartError"]
+__all__ = ["Plugin", "Router", "StartError"]
 
 log = structlog.get_logger("postroom.app")
 
@@ -88,13 +88,6 @@ _RECORD_S = 1.0
 
 class StartError(PostroomError):
     """The router cannot start; `str()` says why and what to do."""
-
-
-class Addresses(NamedTuple):
-    """Where the router listens."""
-
-    ws_url: str
-    api_url: str
 
 
 Plugin = Callable[["Router"], Any]
@@ -250,7 +243,13 @@ class Router:
         ]
         calls.extend(OpenApi(calls).calls())
         access = Access(self._authenticator, anonymous, origins)
-        self._api = Api(calls, access, most_connections=shares.requests, rejected=self.meters.rejected)
+        self._api = Api(
+            calls,
+            access,
+            most_connections=shares.requests,
+            rejected=self.meters.rejected,
+            reuse_port=settings.workers > 1,
+        )
         self._draining = False
         self._ws_port = settings.port
         try:
@@ -482,13 +481,7 @@ async def _listen(flag: str, host: str, port: int, start: Callable[[str, int], A
     try:
         return await start(host, port)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise StartError(
-                f"port {port} on {host} is in use by another program: stop it, or choose another port with {flag}"
-            ) from error
-        if error.errno == errno.EACCES:
-            raise StartError(f"port {port} may not be used by this user: choose one above 1023 with {flag}") from error
-        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise StartError(cannot_listen(flag, host, port, error)) from error
 
 
 def _for_url(host: str) -> str:

@@ -116,6 +116,7 @@ class Listener:
             write_limit=WRITE_LIMIT,
             create_connection=self._connection_class(),
             backlog=_BACKLOG,
+            reuse_port=settings.workers > 1,
         )
         return int(self._server.sockets[0].getsockname()[1])
 

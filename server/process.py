@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from .app import Addresses, Plugin, Router
+from .addresses import Addresses
+from .app import Plugin, Router
 from .reloading import on_hangup
 from .settings import Settings
 

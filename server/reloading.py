@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable
 
@@ -14,6 +13,7 @@ from actors.report import Report
 
 from .auth import Authenticator
 from .settings import Settings
+from .terminal import Terminal
 from .trust import Trust, trust_from
 
 __all__ = ["Reloading", "on_hangup"]
@@ -86,21 +86,10 @@ class Reloading:
 
 
 def on_hangup(asked: asyncio.Event, stop: asyncio.Event) -> None:
-    """Have SIGHUP set `asked`; or `stop`, where it says that the terminal is gone in which the router was started.
-
-    The second does not hold for a router that was started to outlive its terminal, as `nohup` does.
-    """
-    ends_with_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
+    """Have SIGHUP set `asked`; or `stop`, where it says that the terminal is gone in which the router was started."""
+    terminal = Terminal()
 
     def hung_up() -> None:
-        (stop if ends_with_terminal and not _has_terminal() else asked).set()
+        (stop if terminal.gone else asked).set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

@@ -34,6 +34,7 @@ class Api:
         access: Who may call.
         most_connections: Sockets that may be open at once.
         rejected: Counts what is refused, by where that was and why.
+        reuse_port: Whether other processes of this user may listen on the same port.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Api:
         *,
         most_connections: int,
         rejected: Counter[tuple[str, str]],
+        reuse_port: bool = False,
     ) -> None:
         self._calls = list(calls)
         self._access = access
         self._most_connections = most_connections
         self._rejected = rejected
+        self._reuse_port = reuse_port
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._used_up_logged_at = -math.inf
@@ -71,7 +74,9 @@ class Api:
             auto_decompress=False,  # none is taken, and the library answers what it cannot unpack in its own way
         )
         await self._runner.setup()
-        self._server = await asyncio.get_running_loop().create_server(self._protocol, host, port, reuse_address=True)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._protocol, host, port, reuse_address=True, reuse_port=self._reuse_port
+        )
         return int(self._server.sockets[0].getsockname()[1])
 
     def _protocol(self) -> asyncio.Protocol:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page, Request, async_playwright, expect
 
-from server.app import Addresses
+from server.addresses import Addresses
 
 __all__ = ["WAIT_MS", "Watched", "browser_for_tests", "open_console", "running_browser"]
 

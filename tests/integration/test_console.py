@@ -15,7 +15,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from server import demo, demo_clients
-from server.app import Addresses, Router
+from server.addresses import Addresses
+from server.app import Router
 
 from ..conftest import RouterProcess, running_router
 from ..native_client import WAIT_S, NativeClient
