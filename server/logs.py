@@ -26,6 +26,7 @@ _SECRET_KEY = re.compile(r"(?:^|[_.-])(token|jwt|authorization|secret|cookie|pas
 _SECRET_TEXT = re.compile(
     r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*"  # a JWT, or what a cut-off one left: base64url of '{"'
     r"|(?i:(?<=bearer )\S+)"
+    r"|(?<=://)[^\s/]+(?=@)"  # user and password in a URL
 )
 _DEEPEST = 6
 
@@ -57,6 +58,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 def configure(
     level: Literal["debug", "info", "warning", "error"] = "info",
     fmt: Literal["auto", "json", "console"] = "auto",
+    node: str | None = None,
 ) -> None:
     """Send all logs of this process to stderr in one form. Calling it again replaces the configuration.
 
@@ -64,6 +66,7 @@ def configure(
         level: The least severe events that are written; `websockets` and `aiohttp.access` start at warning, `pykka` at
             info.
         fmt: `json`: one object a line. `console`: for people. `auto`: `console` when stderr is a terminal.
+        node: What this router is called in its cluster: every line says so. None: it is alone.
     """
     reset()
     console = fmt == "console" or (fmt == "auto" and sys.stderr.isatty())
@@ -73,6 +76,7 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        *([] if node is None else [_Of(node)]),
     ]
     repeats = Repeats()
     structlog.configure(
@@ -142,6 +146,21 @@ def _safe(text: str) -> str:
     return _SECRET_TEXT.sub(_HIDDEN, text)
 
 
+class _Of:
+    """Says of each line which node it is from. A structlog processor.
+
+    Args:
+        node: Its name.
+    """
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+        event_dict["node"] = self._node
+        return event_dict
+
+
 def _name_foreign(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
     event_dict["message"] = event_dict.pop("event")
     event_dict["event"] = "library_log"
@@ -162,7 +181,7 @@ def _renderers(console: bool) -> list[Processor]:
 
 
 def _head_first(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    head = {key: event_dict[key] for key in ("time", "level", "event", "logger") if key in event_dict}
+    head = {key: event_dict[key] for key in ("time", "level", "event", "node", "logger") if key in event_dict}
     return {**head, **event_dict}
 
 
