@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,8 @@ from server.printable import printable
 from .output import drop_output, tell
 
 if TYPE_CHECKING:
-    from server.app import Addresses, Plugin
+    from server.addresses import Addresses
+    from server.app import Plugin
     from server.settings import Settings
 
 __all__ = [
@@ -84,6 +84,7 @@ def serve(
       POSTROOM_SECRET=... postroom serve --host 0.0.0.0
       postroom serve --config postroom.toml --plugin my_events:start
     """
+    from server.node import named
     from server.settings import load
 
     flags = {
@@ -96,9 +97,17 @@ def serve(
         "dev": dev,
         "plugins": plugin,
     }
-    load_again = partial(load, flags, os.environ, config)
-    settings = load_again()
-    _run(settings, lambda addresses: _greet(addresses, settings), [], load_again)
+    settings = load(flags, os.environ, config)
+
+    def greet(addresses: Addresses) -> None:
+        _greet(addresses, settings)
+
+    if settings.workers > 1:
+        from server.workers.parent import Parent
+
+        warn_unknown()
+        raise typer.Exit(Parent(settings, flags, config, greet).run())
+    _run(named(settings), greet, [], lambda: named(load(flags, os.environ, config)))
 
 
 def demo(port: Port = None, api_port: ApiPort = None) -> None:
@@ -114,9 +123,12 @@ def demo(port: Port = None, api_port: ApiPort = None) -> None:
     """
     from server import demo as demonstration
     from server import demo_clients
+    from server.node import named
     from server.settings import load
 
-    load_again = partial(load, {"dev": True, "port": port, "api_port": api_port}, os.environ)
+    def load_again() -> Settings:
+        return named(load({"dev": True, "port": port, "api_port": api_port}, os.environ))
+
     settings = load_again()
     plugins = [demonstration.plugin, demo_clients.plugin]
     _run(settings, lambda addresses: _greet_demo(addresses, settings), plugins, load_again)
@@ -140,7 +152,7 @@ def _run(
     from server.plugins import load_plugin
 
     warn_unknown()
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, node=settings.node)
     plugins = [*(load_plugin(spec) for spec in settings.plugins), *more_plugins]
     raise typer.Exit(process.run(settings, on_ready=greet, plugins=plugins, load=load))
 
@@ -165,6 +177,7 @@ def _greet_demo(addresses: Addresses, settings: Settings) -> None:
 
 
 def _where(addresses: Addresses, settings: Settings) -> list[str]:
+    from server.setting_values import without_password
     from server.settings import MEMORY
 
     lines = [
@@ -173,7 +186,19 @@ def _where(addresses: Addresses, settings: Settings) -> list[str]:
         f"  HTTP API            {addresses.api_url}",
         f"  Console             {addresses.api_url}/  (open it in a browser)",
     ]
-    if settings.journal == MEMORY:
+    if settings.workers > 1:
+        lines.append(f"  Router processes    {settings.workers}, on the same ports")
+    if settings.cluster:
+        servers = ", ".join(map(without_password, settings.cluster))
+        lines.append(f"  Events are kept     by NATS at {printable(servers)}")
+    elif settings.workers > 1 and settings.journal == MEMORY:
+        lines.append("  Events are kept     by a NATS server: gone when it stops")
+    elif settings.workers > 1:
+        from server.workers.own_nats import folder_beside
+
+        folder = folder_beside(Path(settings.journal))
+        lines.append(f"  Events are kept     in {printable(str(folder))}, by a NATS server")
+    elif settings.journal == MEMORY:
         lines.append("  Events are kept     in memory: gone when the router stops")
     else:
         lines.append(f"  Events are kept     in {printable(settings.journal)}")

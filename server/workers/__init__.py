@@ -1,0 +1,1 @@
+"""Several router processes on the same ports of one machine, and the process that looks after them."""
