@@ -70,7 +70,9 @@ def complaint(name: str, value: object) -> str | None:
 
 
 def without_password(text: str) -> str:
-    """Hide what stands before the host in URLs: a user's password, or a token."""
+    """Hide what stands before the host in URLs: a user's password, or a token; of what is no URL, all before an @."""
+    if "://" not in text:
+        return re.sub(r"[^\s'\"]+(?=@)", "***", text)
     return re.sub(r"(?<=://)(?:([^\s:@/]*):)?\S+(?=@)", lambda found: f"{found[1]}:***" if found[1] else "***", text)
 
 

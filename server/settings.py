@@ -415,7 +415,8 @@ def _check_cluster(settings: Settings, sources: Mapping[str, str]) -> None:
     """Refuse what does not go together of a cluster's settings."""
 
     def given(name: str) -> bool:
-        return sources[name] != "default"
+        # A default that a settings file repeats, as `check-config` prints it, changes nothing.
+        return sources[name] != "default" and getattr(settings, name) != _FIELDS[name].default
 
     own_nats = settings.workers > 1 and not settings.cluster
     for name in _FIELDS:

@@ -195,3 +195,23 @@ def test_lines_of_a_traceback_cannot_pass_for_log_lines(written: Written) -> Non
     assert all(line.startswith("  | ") for line in console[1:])
     assert "\x1b" not in text
     assert "forged" in json.loads(as_json)["exception"]
+
+
+def test_a_router_of_a_cluster_says_in_each_line_which_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of libraries included; a router that is alone has no such field."""
+    try:
+        configure("info", "json", node="here-1")
+        structlog.get_logger("postroom.test").info("something_happened")
+        logging.getLogger("library").warning("words")
+        configure("info", "json")
+        structlog.get_logger("postroom.test").info("something_happened")
+    finally:
+        reset()
+    nodes = [json.loads(line).get("node") for line in capsys.readouterr().err.splitlines()]
+    assert nodes == ["here-1", "here-1", None]
+
+
+def test_a_password_in_a_url_is_hidden() -> None:
+    """Whether there is a user before it, or it is a token; the host stays."""
+    hidden = redact(None, "", {"reason": "nats://me:p4ss@one:4222, tls://t0ken@two/x and http://three/a@b"})
+    assert hidden["reason"] == "nats://[hidden]@one:4222, tls://[hidden]@two/x and http://three/a@b"
