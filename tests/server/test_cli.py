@@ -268,6 +268,18 @@ def test_what_check_config_prints_is_a_settings_file(run: Run, tmp_path: Path) -
     assert tomllib.loads(run("check-config", "--config", "p.toml").out) == tomllib.loads(first)
 
 
+def test_check_config_takes_what_serve_takes_of_a_cluster(run: Run, tmp_path: Path) -> None:
+    """A URL with a password in it is left out of the settings file, as the secret is."""
+    urls = ("--cluster", "nats://me:p4ssword@one:4222", "--cluster", "nats://two:4222", "--workers", "3")
+    outcome = run("check-config", "--dev", *urls, environ={"POSTROOM_CLUSTER_REPLICAS": "3"})
+    assert '# cluster = ["nats://me:***@one:4222", "nats://two:4222"]' in outcome.out
+    assert "p4ssword" not in outcome.out
+    assert re.search(r"^workers = 3 +# --workers$", outcome.out, re.MULTILINE)
+    first = run("check-config", "--dev", *urls[2:]).out
+    (tmp_path / "p.toml").write_text(first)
+    assert tomllib.loads(run("check-config", "--config", "p.toml").out) == tomllib.loads(first)
+
+
 def test_check_config_refuses_what_serve_would(run: Run, tmp_path: Path) -> None:
     """Exit code 1 for a bad file or variable, 2 for a bad option."""
     (tmp_path / "p.toml").write_text("max_room = 5\n")
