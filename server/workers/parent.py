@@ -41,6 +41,7 @@ _AFTER_DRAIN_S = 3.0
 _REFUSED_AGAIN_S = (0.25, 5.0)
 """Between two tries of a worker that says it cannot start while others run: at first, and at most."""
 _NATS_LOOK_S = 0.05
+_STUCK_LOOK_S = 1.0
 
 
 class WorkersFailed(PostroomError):
@@ -89,7 +90,7 @@ class Parent:
             self._wakes = held.enter_context(Wakes())
             if not settings.cluster:
                 folder = None if settings.journal == MEMORY else folder_beside(Path(settings.journal))
-                self._nats = OwnNats(folder, settings.message_bytes)
+                self._nats = OwnNats(folder, settings.message_bytes, self._wakes)
                 held.callback(self._nats.stop)
             for number in range(1, settings.workers + 1):
                 self._children.append(Child(self._job(f"{base}-{number}", port, api_port), self._wakes))
@@ -130,6 +131,8 @@ class Parent:
         if nats is not None and not nats.ready:
             return _NATS_LOOK_S if nats.start_at is None else max(0.0, nats.start_at - now)
         due = [child.start_at for child in self._children if child.start_at is not None]
+        if nats is not None and nats.stuck:
+            due.append(now + _STUCK_LOOK_S)
         return max(0.0, min(due) - now) if due else None
 
     def _look(self) -> None:
@@ -150,9 +153,12 @@ class Parent:
             self._on_ready(Addresses(first.ws_url, first.api_url))
 
     def _look_at_nats(self, nats: OwnNats, now: float) -> None:
-        code = nats.ended()
-        if code is not None:
-            how, reason, again_s = how_ended(code), nats.why_ended(), nats.restarts.wait_s(now)
+        stuck = nats.look_whether_stuck(now)
+        if stuck is not None:
+            log.warning("nats_renewed", reason=stuck)
+        end = nats.ended()
+        if end is not None:
+            how, reason, again_s = how_ended(end[0]), end[1], nats.restarts.wait_s(now)
             log.error("nats_ended", how=how, reason=reason, again_in_ms=_ms(again_s))
             if again_s is None:
                 raise WorkersFailed(f"the NATS server {_too_often(how)}: {reason}")

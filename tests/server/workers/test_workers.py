@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from ...conftest import RouterProcess
 from ...integration.services import HttpService, wait_until
 from ...native_client import NativeClient
 from ...nats_server import nats_servers
+from ...torture.disk import small_disk, unavailable
 
 HELLO = {"level": "info", "message": "hello"}
 BAD_END = "tests.server.workers.crashing:start"
@@ -227,3 +229,26 @@ def test_what_keeps_all_workers_from_starting_is_said_once(start_router: StartRo
     said = refused(*free, "--journal", str(tmp_path / "journal.db"))
     assert "belongs to another router that runs" in said
     assert process.stop() == 0
+
+
+@pytest.mark.skipif(unavailable() is not None, reason="no small file system can be mounted")
+async def test_a_full_disk_is_survived(start_router: StartRouter, tmp_path: Path) -> None:
+    """NATS stores nothing more after it, also when there is space again: it is started anew, and nothing is missing."""
+    with small_disk(tmp_path / "disk", 48) as disk:
+        process = start_router("--dev", "--workers", "2", "--journal", str(tmp_path / "disk" / "journal.db"))
+        async with service(process) as publisher, NativeClient(process.ws_url) as client:
+            await client.subscribe("session:1")
+            taken = [receipt["offset"] for receipt in await publisher.publish(event("session:1"))]
+            disk.fill()
+            too_much = {**event("session:1"), "data": {**HELLO, "more": "x" * 20_000}}
+            publishing = asyncio.create_task(publisher.post(too_much))
+            await wait_until(lambda: bool(lines(process, "nats_complained")), "a complaint about the disk")
+            assert not publishing.done() or publishing.result()[0] != 200
+            disk.free()
+            await wait_until(lambda: bool(lines(process, "nats_renewed")), "the end of the NATS server")
+            status, answer = await publishing
+            while status != 200:
+                status, answer = await publisher.post(too_much)
+            taken += [receipt["offset"] for receipt in answer["results"]]
+            assert [each["offset"] for each in await client.events(2)] == taken
+        assert process.stop() == 0
