@@ -83,6 +83,7 @@ def serve(
       postroom serve --dev
       POSTROOM_SECRET=... postroom serve --host 0.0.0.0
       postroom serve --config postroom.toml --plugin my_events:start
+      postroom serve --workers 4
     """
     from server.node import named
     from server.settings import load
