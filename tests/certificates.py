@@ -1,4 +1,4 @@
-"""Certificates for tests, made anew each time: an authority, and what it has signed."""
+"""Certificates for tests, made anew each time: PEM files of an authority, and of what it has signed."""
 
 from __future__ import annotations
 
@@ -7,57 +7,40 @@ import ipaddress
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    KeySerializationEncryption,
-    NoEncryption,
-    PrivateFormat,
-)
 from cryptography.x509.oid import NameOID
 
-__all__ = ["Certificates"]
+__all__ = ["make_certificate"]
 
 
-class Certificates:
-    """Files in a folder: `ca`, and `certificate` with its key for 127.0.0.1; `locked`: the same with a password.
-
-    Args:
-        folder: Where they go.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.ca = folder / "ca.pem"
-        self.certificate = folder / "router.pem"
-        self.locked = folder / "locked.pem"
-        authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-        authority = _certificate("authority", authority_key, "authority", authority_key)
-        self.ca.write_bytes(authority.public_bytes(Encoding.PEM))
-        signed = _certificate("router", key, "authority", authority_key).public_bytes(Encoding.PEM)
-        for path, encryption in ((self.certificate, NoEncryption()), (self.locked, BestAvailableEncryption(b"pass"))):
-            path.write_bytes(signed + _pem(key, encryption))
-
-
-def _pem(key: ec.EllipticCurvePrivateKey, encryption: KeySerializationEncryption) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-
-
-def _certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: str, issuer_key: ec.EllipticCurvePrivateKey
-) -> x509.Certificate:
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make an authority, and a certificate of it for loopback with its key; return their files."""
     now = datetime.datetime.now(datetime.UTC)
-    subject, issued_by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (name, issuer))
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issued_by)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=name == issuer, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(issuer_key, hashes.SHA256())
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (f"{name} authority", name)]
+    made = []
+    for number, extension in enumerate(
+        (
+            x509.BasicConstraints(ca=True, path_length=None),
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+        )
+    ):
+        made.append(
+            x509.CertificateBuilder()
+            .subject_name(names[number])
+            .issuer_name(names[0])
+            .public_key(keys[number].public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(extension, critical=number == 0)
+            .sign(keys[0], hashes.SHA256())
+        )
+    authority, certificate = folder / f"{name}-authority.pem", folder / f"{name}.pem"
+    authority.write_bytes(made[0].public_bytes(serialization.Encoding.PEM))
+    private = keys[1].private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    certificate.write_bytes(made[1].public_bytes(serialization.Encoding.PEM) + private)
+    return authority, certificate

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import typer
 
-from server.setting_values import HIDDEN
-
 from .serve import ApiPort, Cluster, Config, Dev, Host, Journal, Plugins, Port, Workers, warn_unknown
 
 __all__ = ["check_config"]
@@ -56,6 +54,8 @@ def check_config(
 
 
 def _toml(name: str, value: object) -> str:
+    from server.setting_values import HIDDEN
+
     if value is None:
         return f"# {name} is not set"
     if name in HIDDEN:

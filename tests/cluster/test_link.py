@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import datetime
-import ipaddress
 import json
 import os
 import time
@@ -16,13 +14,10 @@ from typing import Any
 
 import nkeys
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from server.cluster.link import Access, ApiError, Link, LinkDown, NotAnswered
 
+from ..certificates import make_certificate
 from ..nats_server import NatsServer, free_port, nats_servers
 from .logs import until
 
@@ -115,14 +110,14 @@ async def test_a_credentials_file_lets_in(tmp_path: Path) -> None:
 
 
 async def test_a_certificate_is_checked_against_the_authority_that_is_named(tmp_path: Path) -> None:
-    authority, certificate = _certificate(tmp_path, "server")
+    authority, certificate = make_certificate(tmp_path, "server")
     more = f'tls {{ cert_file: "{certificate}", key_file: "{certificate}", ca_file: "{authority}", verify: true }}'
     with nats_servers(tmp_path, more=more) as (server,):
         await until(lambda: "Server is ready" in server.log)
         url = server.url.replace("nats:", "tls:")
         async with linked(Access((url,), ca=authority, certificate=certificate)) as link:
             await asked(link)
-        other, _ = _certificate(tmp_path, "other")
+        other, _ = make_certificate(tmp_path, "other")
         with pytest.raises(LinkDown, match=r"(?i)certificate"):
             async with linked(Access((url,), ca=other, certificate=certificate)):
                 pass
@@ -250,35 +245,3 @@ def _jwt(issuer: Any, subject: Any, kind: str, claims: dict[str, Any]) -> str:
 
 def _base64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make an authority, and a certificate of it for loopback with its key; return their files."""
-    now = datetime.datetime.now(datetime.UTC)
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (f"{name} authority", name)]
-    made = []
-    for number, extension in enumerate(
-        (
-            x509.BasicConstraints(ca=True, path_length=None),
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-        )
-    ):
-        made.append(
-            x509.CertificateBuilder()
-            .subject_name(names[number])
-            .issuer_name(names[0])
-            .public_key(keys[number].public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(extension, critical=number == 0)
-            .sign(keys[0], hashes.SHA256())
-        )
-    authority, certificate = folder / f"{name}-authority.pem", folder / f"{name}.pem"
-    authority.write_bytes(made[0].public_bytes(serialization.Encoding.PEM))
-    private = keys[1].private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    certificate.write_bytes(made[1].public_bytes(serialization.Encoding.PEM) + private)
-    return authority, certificate

@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from server.node import named, node_name
 from server.settings import Settings, SettingsError, load
 
-from ..certificates import Certificates
+from ..certificates import make_certificate
 
 URL = "nats://127.0.0.1:4222"
 PASSWORD = "s3cret-password"
@@ -110,28 +116,36 @@ def test_what_workers_may_be_given_without_a_cluster() -> None:
 
 def test_files_are_looked_at(tmp_path: Path) -> None:
     """Each must hold what it is for; paths in the settings file start from its folder."""
-    made = Certificates(tmp_path)
+    authority, own = make_certificate(tmp_path, "router")
+    locked = tmp_path / "locked.pem"
+    key = load_pem_private_key(own.read_bytes(), None)
+    locked.write_bytes(
+        own.read_bytes().partition(b"-----BEGIN PRIVATE KEY")[0]
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"pass"))
+    )
     (tmp_path / "user.creds").write_text(
         "-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n-----BEGIN USER NKEY SEED-----\nx\n"
     )
     config = tmp_path / "postroom.toml"
-    files = 'cluster_ca = "ca.pem"\ncluster_certificate = "router.pem"\ncluster_credentials = "user.creds"'
+    files = (
+        'cluster_ca = "router-authority.pem"\ncluster_certificate = "router.pem"\ncluster_credentials = "user.creds"'
+    )
     config.write_text(f'dev = true\ncluster = ["{URL}"]\n{files}\n')
     settings = load({}, {}, config)
-    assert settings.cluster_ca == made.ca
-    assert settings.cluster_credentials == tmp_path / "user.creds"
-    paths = {"ca": made.ca, "certificate": made.certificate, "credentials": tmp_path / "user.creds"}
+    assert settings.cluster_ca == authority
+    assert settings.cluster_certificate == own
+    credentials = tmp_path / "user.creds"
     for name, wrong, message in (
-        ("ca", paths["credentials"], "does not hold certificates in PEM"),
-        ("certificate", made.ca, "does not hold a certificate and its key in PEM"),
-        ("certificate", made.locked, "has a password"),
-        ("credentials", made.ca, "is no credentials file of NATS"),
+        ("ca", credentials, "does not hold certificates in PEM"),
+        ("certificate", authority, "does not hold a certificate and its key in PEM"),
+        ("certificate", locked, "has a password"),
+        ("credentials", authority, "is no credentials file of NATS"),
         ("credentials", tmp_path, "Is a directory"),
     ):
         error = refusal({"cluster": URL, f"cluster_{name}": str(wrong)})
         assert error.setting == f"cluster_{name}"
         assert message in str(error)
-    error = refusal({"cluster": URL, "cluster_credentials": str(paths["credentials"]), "cluster_user": "me"})
+    error = refusal({"cluster": URL, "cluster_credentials": str(credentials), "cluster_user": "me"})
     assert "give one of them" in str(error)
 
 
