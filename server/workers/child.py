@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import msgspec
 
@@ -39,6 +40,8 @@ class Child:
         """When it is to be started; None: it runs."""
         self.said: Ready | Refused | None = None
         """What it has said since it was started."""
+        self.ready_at: float | None = None
+        """Since when it takes clients, by `time.monotonic`."""
         self.reload = False
         """Whether it is to read its settings again as soon as it can."""
         self._job = job
@@ -54,7 +57,7 @@ class Child:
 
     def start(self) -> None:
         """Start it, and do not wait."""
-        self.start_at = self.said = None
+        self.start_at = self.said = self.ready_at = None
         self._text = b""
         self._report, its_end = os.pipe()
         os.set_blocking(self._report, False)
@@ -105,6 +108,7 @@ class Child:
         if end:
             self.said, self._text = _SAID.decode(line), rest
             if isinstance(self.said, Ready):
+                self.ready_at = time.monotonic()
                 self.refusals = 0
 
     def _leave_report(self) -> None:

@@ -101,6 +101,8 @@ class OwnNats:
         self._stuck_at: float | None = None
         self.ready = False
         """Whether it could be used when it was looked at last."""
+        self.ready_at: float | None = None
+        """Since when it could be used in its last life, by `time.monotonic`."""
 
     @property
     def url(self) -> str:
@@ -114,7 +116,7 @@ class OwnNats:
 
     def start(self) -> None:
         """Start it, and do not wait."""
-        self.start_at, self.ready = None, False
+        self.start_at, self.ready, self.ready_at = None, False, None
         self._half_a_line, self._last_complaint, self._stuck_at = b"", "", None
         self._logged, its_end = os.pipe()
         os.set_blocking(self._logged, False)
@@ -139,6 +141,8 @@ class OwnNats:
         if not self.ready and self._process is not None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), _CONNECT_S) as there:
                 self.ready = b'"jetstream":true' in there.recv(4096)
+            if self.ready:
+                self.ready_at = time.monotonic()
             return self.ready
         return False
 

@@ -27,7 +27,7 @@ from .child import Child, how_ended
 from .job import Instead, Job, Ready, Refused
 from .own_nats import OwnNats, folder_beside
 from .ports import Port
-from .restarts import INTENSITY, WITHIN_S
+from .restarts import INTENSITY, WELL_S
 from .tie import can_tie
 from .wakes import Wakes
 
@@ -158,7 +158,7 @@ class Parent:
             log.warning("nats_renewed", reason=stuck)
         end = nats.ended()
         if end is not None:
-            how, reason, again_s = how_ended(end[0]), end[1], nats.restarts.wait_s(now)
+            how, reason, again_s = how_ended(end[0]), end[1], nats.restarts.wait_s(_since(nats.ready_at, now))
             log.error("nats_ended", how=how, reason=reason, again_in_ms=_ms(again_s))
             if again_s is None:
                 raise WorkersFailed(f"the NATS server {_too_often(how)}: {reason}")
@@ -194,7 +194,7 @@ class Parent:
 
     def _ended(self, child: Child, how: str, now: float) -> None:
         """Start a worker that ended by itself again, or give up."""
-        again_s = child.restarts.wait_s(now)
+        again_s = child.restarts.wait_s(_since(child.ready_at, now))
         log.error("worker_ended", worker=child.node, how=how, again_in_ms=_ms(again_s))
         if again_s is None:
             raise WorkersFailed(f"the worker {child.node} {_too_often(how)}: the log says more")
@@ -238,7 +238,11 @@ def _check_extras() -> None:
 
 
 def _too_often(how: str) -> str:
-    return f"ended {INTENSITY + 1} times within {WITHIN_S:g} s, the last time with {how}"
+    return f"ended {INTENSITY + 1} times in a row within {WELL_S:g} s of being ready, or before, at last with {how}"
+
+
+def _since(moment: float | None, now: float) -> float:
+    return 0.0 if moment is None else now - moment
 
 
 def _ms(seconds: float | None) -> int | None:
