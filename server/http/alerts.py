@@ -16,6 +16,7 @@ from actors.ledger import Ledger
 from server.asking import ask_room
 
 from .calls import Asked, Call, Limit
+from .spread import Everywhere, Outcomes
 
 __all__ = ["AlertList", "Alerts", "AlertsQuery", "OpenAlert"]
 
@@ -40,12 +41,14 @@ class OpenAlert(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Whether it has gone to the admins, because nobody acknowledged it in time."""
 
 
-class AlertList(msgspec.Struct, frozen=True):
+class AlertList(msgspec.Struct, frozen=True, omit_defaults=True):
     """Alerts, the latest first."""
 
     alerts: list[OpenAlert]
     more: bool
     """Whether there are earlier ones."""
+    unanswered: list[str] = []
+    """Nodes of the cluster that did not answer in time: alerts of rooms that only they have open are not there."""
 
 
 class Alerts:
@@ -71,6 +74,7 @@ class Alerts:
                 query=AlertsQuery,
                 answer=AlertList,
                 refusals=(ErrorCode.BUSY, ErrorCode.JOURNAL_UNAVAILABLE),
+                spread=Everywhere(_merged),
             )
         ]
 
@@ -80,13 +84,26 @@ class Alerts:
         count = sum(note.alerts for note in alarmed.values())
         rooms = heapq.nlargest(limit, alarmed, key=lambda room: alarmed[room].last_event_ms or 0)
         found = [alert for each in await asyncio.gather(*map(self._of, rooms)) for alert in each]
-        latest = heapq.nlargest(limit, found, key=lambda alert: (alert.time, alert.room, alert.offset))
+        latest = heapq.nlargest(limit, found, key=_when)
         return AlertList(latest, max(count, len(found)) > len(latest))
 
     async def _of(self, room: str) -> list[OpenAlert]:
         reply = await ask_room(self._directory.room(room), commands.State(room=room), ANONYMOUS)
         assert isinstance(reply, replies.State)
         return [_open_alert(room, alert) for alert in reply.state["alerts"]]
+
+
+def _when(alert: OpenAlert) -> tuple[str, str, int]:
+    return alert.time, alert.room, alert.offset
+
+
+def _merged(query: AlertsQuery, outcomes: Outcomes) -> AlertList:
+    """Have each alert once: several routers may have its room open."""
+    lists: list[AlertList] = outcomes.answers()
+    found = {(alert.room, alert.offset): alert for each in lists for alert in each.alerts}
+    latest = heapq.nlargest(query.limit, found.values(), key=_when)
+    more = len(found) > len(latest) or any(each.more for each in lists)
+    return AlertList(latest, more, outcomes.missing)
 
 
 def _open_alert(room: str, alert: dict[str, Any]) -> OpenAlert:

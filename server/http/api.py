@@ -14,7 +14,7 @@ from server.turned_away import TurnedAway
 
 from .access import Access
 from .answers import REJECTED, problems
-from .calls import Call, serve
+from .calls import Call, Forward, alone, serve
 from .heads import IDLE_S, HeadTimer, head_is_there
 from .publishing import MOST_BYTES
 from .request_log import RequestLog
@@ -35,6 +35,7 @@ class Api:
         most_connections: Sockets that may be open at once.
         rejected: Counts what is refused, by where that was and why.
         reuse_port: Whether other processes of this user may listen on the same port.
+        forward: Answers what concerns the whole cluster.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Api:
         most_connections: int,
         rejected: Counter[tuple[str, str]],
         reuse_port: bool = False,
+        forward: Forward = alone,
     ) -> None:
         self._calls = list(calls)
         self._access = access
         self._most_connections = most_connections
         self._rejected = rejected
         self._reuse_port = reuse_port
+        self._forward = forward
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._used_up_logged_at = -math.inf
@@ -63,7 +66,9 @@ class Api:
         """
         app = web.Application(client_max_size=MOST_BYTES, middlewares=[head_is_there, problems])
         app[REJECTED] = self._rejected
-        app.router.add_routes([web.route(call.method, call.path, serve(call, self._access)) for call in self._calls])
+        app.router.add_routes(
+            [web.route(call.method, call.path, serve(call, self._access, self._forward)) for call in self._calls]
+        )
         self._runner = web.AppRunner(
             app,
             access_log=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -15,8 +15,9 @@ from actors.identity import Identity
 
 from .access import Access
 from .answers import Handler, json_answer
+from .spread import Everywhere, Outcome, Outcomes, Spread
 
-__all__ = ["Asked", "Call", "Limit", "serve"]
+__all__ = ["Asked", "Call", "Forward", "Limit", "alone", "serve"]
 
 Q = TypeVar("Q")
 
@@ -31,15 +32,33 @@ _UNWANTED_BYTES = 64 * 1024
 class Asked(NamedTuple, Generic[Q]):
     """A request that is allowed, and what was read of it."""
 
-    request: web.Request
+    parts: Mapping[str, str]
+    """Of the path, by name."""
     caller: Identity | None
     """None where the call takes no token."""
     query: Q
     """The query's parameters; None where the call has none."""
+    http: web.Request | None = None
+    """None: another router was asked, and hands the call on."""
+
+    @property
+    def request(self) -> web.Request:
+        """The request itself; only for calls that no router hands on."""
+        assert self.http is not None
+        return self.http
+
+    @property
+    def handed_on(self) -> bool:
+        """Whether it was another router that was asked."""
+        return self.http is None
 
     def part(self, name: str) -> str:
         """Return a part of the path."""
-        return self.request.match_info[name]
+        return self.parts[name]
+
+
+Forward: TypeAlias = "Callable[[Call, Asked[Any]], Awaitable[object]]"
+"""Answers a call that concerns the whole cluster."""
 
 
 class Call:
@@ -61,6 +80,7 @@ class Call:
         other_statuses: Statuses beside 200 under which its answer may come.
         refusals: Codes that it may answer with, beside those of every call.
         other_refusals: Statuses of refusals beside those of the codes.
+        spread: How far it reaches in a cluster; None: no further than the router that is asked.
     """
 
     __slots__ = (
@@ -78,6 +98,7 @@ class Call:
         "query",
         "refusals",
         "roles",
+        "spread",
         "summary",
     )
 
@@ -99,6 +120,7 @@ class Call:
         other_statuses: tuple[int, ...] = (),
         refusals: tuple[ErrorCode, ...] = (),
         other_refusals: tuple[int, ...] = (),
+        spread: Spread | None = None,
     ) -> None:
         self.method = method
         self.path = path
@@ -115,16 +137,29 @@ class Call:
         self.other_statuses = other_statuses
         self.refusals = refusals
         self.other_refusals = other_refusals
+        self.spread = spread
 
 
-def serve(call: Call, access: Access) -> Handler:
+async def alone(call: Call, asked: Asked[Any]) -> object:
+    """Answer a call that concerns the whole cluster where there is none: a `Forward`."""
+    node = getattr(asked.query, "node", None)
+    if node is not None:
+        raise Refusal(ErrorCode.NOT_FOUND, f"there is no node {node[:200]!r}: this router is alone")
+    answer = await call.handler(asked)
+    if isinstance(call.spread, Everywhere):
+        return call.spread.merge(asked.query, Outcomes([Outcome(None, answer)], ()))
+    return answer
+
+
+def serve(call: Call, access: Access, forward: Forward = alone) -> Handler:
     """Return what aiohttp calls: it asks who is there, reads the query, and answers."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = await access.allow(request, call.roles, cookie=call.cookie) if call.roles else None
         if call.body is None and request.body_exists and (request.content_length or math.inf) > _UNWANTED_BYTES:
             raise Refusal(ErrorCode.TOO_LARGE, f"{call.method} {call.path} takes no body")
-        answer = await call.handler(Asked(request, caller, _query(request, call.query)))
+        asked: Asked[Any] = Asked(request.match_info, caller, _query(request, call.query), request)
+        answer = await (call.handler(asked) if call.spread is None else forward(call, asked))
         return answer if isinstance(answer, web.StreamResponse) else json_answer(200, answer)
 
     return handle

@@ -20,6 +20,7 @@ from server.orders import Orders
 from server.registry import Arrival, Registry
 
 from .calls import Asked, Call, Limit
+from .spread import Everywhere, Holder, Outcomes
 
 __all__ = [
     "Closed",
@@ -52,7 +53,7 @@ class ConnectionsQuery(msgspec.Struct, frozen=True):
             raise ValueError("after goes with sort=id only")
 
 
-class ConnectionLine(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a connection stands."""
 
     id: str
@@ -73,9 +74,11 @@ class ConnectionLine(msgspec.Struct, frozen=True, kw_only=True):
     """What waits for it in the router."""
     restarts: int
     """How often it was repaired."""
+    node: str | None = None
+    """The router that it is connected to; left out where there is no cluster."""
 
 
-class ConnectionList(msgspec.Struct, frozen=True):
+class ConnectionList(msgspec.Struct, frozen=True, omit_defaults=True):
     """A page of the list."""
 
     connections: list[ConnectionLine]
@@ -83,6 +86,8 @@ class ConnectionList(msgspec.Struct, frozen=True):
     """How many there are in all, or of the user."""
     next: str | None
     """For `after`; null: there are no more, or the list is not by id."""
+    unanswered: list[str] = []
+    """Nodes of the cluster whose connections are not counted, as they did not answer in time."""
 
 
 class ConnectionRoom(msgspec.Struct, frozen=True):
@@ -105,19 +110,23 @@ class ConnectionDetail(ConnectionLine, frozen=True, kw_only=True):
     room_list: list[ConnectionRoom]
 
 
-class Closed(msgspec.Struct, frozen=True):
+class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
     """Connections are being closed: they are gone within a second."""
 
     closed: int
+    unanswered: list[str] = []
+    """Nodes of the cluster that did not answer in time, and may have closed nothing."""
 
 
-class UserRoom(msgspec.Struct, frozen=True):
+class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True):
     """A user's connections and a room."""
 
     user: str
     room: str
     connections: int
     """How many connections of the user were told."""
+    unanswered: list[str] = []
+    """Nodes of the cluster that did not answer in time or refused, and may have told none."""
 
 
 class Connections:
@@ -127,12 +136,14 @@ class Connections:
         registry: Which there are.
         ledger: How far the rooms are.
         orders: Notes what is ordered.
+        node: This router's name in its cluster; None: it is alone.
     """
 
-    def __init__(self, registry: Registry, ledger: Ledger, orders: Orders) -> None:
+    def __init__(self, registry: Registry, ledger: Ledger, orders: Orders, node: str | None = None) -> None:
         self._registry = registry
         self._ledger = ledger
         self._orders = orders
+        self._node = node
 
     def calls(self) -> list[Call]:
         """Return what it answers."""
@@ -144,6 +155,7 @@ class Connections:
                 self._list,
                 query=ConnectionsQuery,
                 answer=ConnectionList,
+                spread=Everywhere(_merged_lists),
             ),
             Call(
                 "GET",
@@ -151,7 +163,8 @@ class Connections:
                 "Show a connection and its rooms.",
                 self._show,
                 answer=ConnectionDetail,
-                refusals=(ErrorCode.NOT_FOUND,),
+                refusals=(ErrorCode.NOT_FOUND, ErrorCode.BUSY),
+                spread=Holder(),
             ),
             Call(
                 "DELETE",
@@ -159,7 +172,8 @@ class Connections:
                 "Close a connection with 4009.",
                 self._close,
                 answer=Closed,
-                refusals=(ErrorCode.NOT_FOUND,),
+                refusals=(ErrorCode.NOT_FOUND, ErrorCode.BUSY),
+                spread=Holder(),
             ),
             Call(
                 "DELETE",
@@ -168,6 +182,7 @@ class Connections:
                 self._close_user,
                 roles=_SERVICES,
                 answer=Closed,
+                spread=Everywhere(_all_closed),
             ),
             Call(
                 "PUT",
@@ -177,6 +192,7 @@ class Connections:
                 roles=_SERVICES,
                 answer=UserRoom,
                 refusals=(ErrorCode.TOO_MANY_ROOMS, ErrorCode.BUSY),
+                spread=Everywhere(_all_told),
             ),
             Call(
                 "DELETE",
@@ -186,6 +202,7 @@ class Connections:
                 roles=_SERVICES,
                 answer=UserRoom,
                 refusals=(ErrorCode.BUSY,),
+                spread=Everywhere(_all_told),
             ),
         ]
 
@@ -199,10 +216,7 @@ class Connections:
             page = heapq.nlargest(query.limit, arrivals, key=lambda each: self._ledger.lag(each.state))
         else:
             page = heapq.nlargest(query.limit, arrivals, key=lambda each: _waiting_bytes(each.state))
-        more = len(page) > query.limit
-        page = page[: query.limit]
-        lines = [ConnectionLine(**self._line(each)) for each in page]
-        return ConnectionList(lines, len(arrivals), page[-1].state.id if more else None)
+        return _page(query, [ConnectionLine(**self._line(each)) for each in page], len(arrivals), more=False)
 
     async def _show(self, asked: Asked[None]) -> ConnectionDetail:
         arrival = self._asked_for(asked)
@@ -224,6 +238,7 @@ class Connections:
             "lag": self._ledger.lag(state),
             "outbox_bytes": _waiting_bytes(state),
             "restarts": state.restarts,
+            "node": self._node,
         }
 
     def _room(self, state: ConnectionState, subscription: Subscription) -> ConnectionRoom:
@@ -242,7 +257,8 @@ class Connections:
     async def _close_user(self, asked: Asked[None]) -> Closed:
         user = asked.part("user")
         states = [state for state in self._registry.states if _user(state) == user]
-        self._ordered(asked, "close_user", user)
+        if not asked.handed_on:  # else it is noted already
+            self._ordered(asked, "close_user", user)
         for state in states:
             state.mailbox.tell(Close(CloseCode.OPERATOR, _CLOSED))
         return Closed(len(states))
@@ -259,7 +275,8 @@ class Connections:
         if not is_room_name(room):
             raise Refusal(ErrorCode.BAD_MESSAGE, f"{room[:200]!r} is no room name, like session:42")
         states = [state for state in self._registry.states if _user(state) == user and _condition(state) != "hello"]
-        self._ordered(asked, order, f"{user} {room}")
+        if not asked.handed_on:  # else it is noted already
+            self._ordered(asked, order, f"{user} {room}")
         outcomes = await asyncio.gather(*(_tell(state, message, room) for state in states), return_exceptions=True)
         refusals = [each for each in outcomes if isinstance(each, BaseException)]
         if refusals and (len(refusals) == len(outcomes) or not isinstance(refusals[0], Refusal)):
@@ -277,6 +294,39 @@ class Connections:
     def _ordered(self, asked: Asked[None], order: str, target: str) -> None:
         assert asked.caller is not None
         self._orders.note(order, target, asked.caller.user)
+
+
+def _page(query: ConnectionsQuery, lines: list[ConnectionLine], total: int, *, more: bool) -> ConnectionList:
+    """Make a page of lines that are in order; `more`: there are others than these."""
+    page = lines[: query.limit]
+    last = page[-1].id if query.sort == "id" and page and (more or len(lines) > query.limit) else None
+    return ConnectionList(page, total, last)
+
+
+def _merged_lists(query: ConnectionsQuery, outcomes: Outcomes) -> ConnectionList:
+    lists: list[ConnectionList] = outcomes.answers()
+    lines = [line for each in lists for line in each.connections]
+    if query.sort == "id":
+        lines.sort(key=lambda line: _place(line.id))
+    else:
+        lines.sort(key=lambda line: line.lag if query.sort == "lag" else line.outbox_bytes, reverse=True)
+    more = any(each.next is not None for each in lists)
+    merged = _page(query, lines, sum(each.total for each in lists), more=more)
+    return msgspec.structs.replace(merged, unanswered=outcomes.missing)
+
+
+def _all_closed(_query: None, outcomes: Outcomes) -> Closed:
+    return Closed(sum(each.closed for each in outcomes.answers()), outcomes.missing)
+
+
+def _all_told(_query: None, outcomes: Outcomes) -> UserRoom:
+    """Sum up; where nobody was told but somebody refused, that is the answer."""
+    answers: list[UserRoom] = outcomes.answers()
+    connections = sum(each.connections for each in answers)
+    refusals = [each.answer for each in outcomes.each if isinstance(each.answer, Refusal)]
+    if refusals and not connections:
+        raise refusals[0]
+    return msgspec.structs.replace(answers[0], connections=connections, unanswered=outcomes.missing)
 
 
 async def _tell(state: ConnectionState, message: type[Include | Exclude], room: str) -> Included:

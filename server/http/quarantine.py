@@ -15,6 +15,7 @@ from actors.times import time_text
 
 from .answers import refusal_body
 from .calls import Asked, Call, Limit
+from .spread import EVERYWHERE_S, Everywhere, Holder, Outcomes
 
 __all__ = ["Dropped", "Listed", "QuarantineCalls", "QuarantineQuery", "Quarantined", "Retried"]
 
@@ -44,9 +45,11 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     traceback_hash: str
     deaths: int
     retries: int
+    node: str | None = None
+    """The router that has it; left out where there is no cluster."""
 
 
-class Listed(msgspec.Struct, frozen=True):
+class Listed(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is in quarantine, the newest first."""
 
     quarantine: list[Quarantined]
@@ -54,6 +57,8 @@ class Listed(msgspec.Struct, frozen=True):
     """How many there are."""
     dropped: int
     """How many had to go for newer ones since the router was started."""
+    unanswered: list[str] = []
+    """Nodes of the cluster that did not answer in time: what they have is not there."""
 
 
 class Retried(msgspec.Struct, frozen=True):
@@ -76,11 +81,13 @@ class QuarantineCalls:
 
     Args:
         quarantine: What is in it.
+        node: This router's name in its cluster; None: it is alone.
         retry_s: How long a retry waits for its receipt.
     """
 
-    def __init__(self, quarantine: Quarantine, *, retry_s: float = _RETRY_S) -> None:
+    def __init__(self, quarantine: Quarantine, node: str | None = None, *, retry_s: float = _RETRY_S) -> None:
         self._quarantine = quarantine
+        self._node = node
         self._retry_s = retry_s
 
     def calls(self) -> list[Call]:
@@ -93,6 +100,7 @@ class QuarantineCalls:
                 self._list,
                 query=QuarantineQuery,
                 answer=Listed,
+                spread=Everywhere(_merged),
             ),
             Call(
                 "POST",
@@ -101,6 +109,7 @@ class QuarantineCalls:
                 self._retry,
                 answer=Retried,
                 refusals=(ErrorCode.NOT_FOUND, ErrorCode.BUSY),
+                spread=Holder(wait_s=_RETRY_S + EVERYWHERE_S),
             ),
             Call(
                 "DELETE",
@@ -108,13 +117,14 @@ class QuarantineCalls:
                 "Drop a message for good.",
                 self._drop,
                 answer=Dropped,
-                refusals=(ErrorCode.NOT_FOUND,),
+                refusals=(ErrorCode.NOT_FOUND, ErrorCode.BUSY),
+                spread=Holder(),
             ),
         ]
 
     async def _list(self, asked: Asked[QuarantineQuery]) -> Listed:
         entries = self._quarantine.entries()
-        shown = [_shown(entry) for entry in entries[: asked.query.limit]]
+        shown = [_shown(entry, self._node) for entry in entries[: asked.query.limit]]
         return Listed(shown, len(entries), self._quarantine.dropped)
 
     async def _retry(self, asked: Asked[None]) -> Retried:
@@ -139,7 +149,15 @@ class QuarantineCalls:
         return Dropped(id)
 
 
-def _shown(entry: Entry) -> Quarantined:
+def _merged(query: QuarantineQuery, outcomes: Outcomes) -> Listed:
+    lists: list[Listed] = outcomes.answers()
+    shown = [entry for each in lists for entry in each.quarantine]
+    shown.sort(key=lambda entry: entry.time, reverse=True)
+    total, dropped = sum(each.total for each in lists), sum(each.dropped for each in lists)
+    return Listed(shown[: query.limit], total, dropped, outcomes.missing)
+
+
+def _shown(entry: Entry, node: str | None) -> Quarantined:
     poison = entry.poison
     return Quarantined(
         id=entry.id,
@@ -153,6 +171,7 @@ def _shown(entry: Entry) -> Quarantined:
         traceback_hash=entry.traceback_hash,
         deaths=entry.deaths,
         retries=entry.retries,
+        node=node,
     )
 
 

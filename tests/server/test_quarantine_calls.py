@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 
 from actors.acceptance import Acceptance
 from actors.errors import ErrorCode, Refusal
@@ -31,8 +30,7 @@ async def test_a_retry_that_takes_too_long_is_answered_and_goes_on(monkeypatch: 
         assert isinstance(await house.append(ROOM), Refused)
     (entry,) = house.quarantine.entries()
     _, retry, _ = QuarantineCalls(house.quarantine, retry_s=0.01).calls()
-    request = make_mocked_request("POST", "/", match_info={"id": entry.id})
-    asked: Asked[Any] = Asked(request, Identity(user="ops", role="admin"), None)
+    asked: Asked[Any] = Asked({"id": entry.id}, Identity(user="ops", role="admin"), None)
     log.late = True
     for words in ("has no answer yet", "is being tried already"):
         with pytest.raises(Refusal, match=words) as caught:
