@@ -5,13 +5,14 @@ The list is the ledger's, so that a room which follows a failed one finds it; wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from .attendance import Attendance
 from .batch import Batch
+from .elsewhere import NOWHERE, Elsewhere, News
 from .errors import CloseCode
 from .fan_out import FanOut
 from .history import History
@@ -38,6 +39,7 @@ class Audience:
         tracing: Is told of events that belong to a trace.
         meters: Count what is written.
         first: See there.
+        elsewhere: The room of this name on other routers.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Audience:
         tracing: Tracing,
         meters: Meters,
         first: int = 1,
+        elsewhere: Elsewhere = NOWHERE,
     ) -> None:
         self._room = room
         self._mailbox = mailbox
@@ -61,7 +64,7 @@ class Audience:
         self._live: dict[str, Subscription] = {}
         """Who gets events as they come; the others are on their way through the history."""
         self._fan_out = FanOut(tracing, meters)
-        self._attendance = Attendance(room, page.values())
+        self._attendance = Attendance(room, page.values(), elsewhere, mailbox)
         self._roll: Roll | None = None
         """Who is there, for those who ask in this turn; None: nobody has, or somebody came or went since."""
 
@@ -147,6 +150,14 @@ class Audience:
     def tell_attendance(self) -> bool:
         """Tell some of those who asked who came and went; return whether there is more to tell."""
         return self._attendance.go_on()
+
+    def hear(self, news: Iterable[News]) -> None:
+        """Note who came into the room, and left it, on other routers."""
+        self._attendance.hear(news)
+
+    def close(self) -> None:
+        """Hear no more of other routers: the actor ends, or another audience follows."""
+        self._attendance.close()
 
     def leave(self, connection: str) -> None:
         """Let a connection go."""

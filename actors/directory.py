@@ -16,6 +16,7 @@ import structlog
 
 from .child import ChildSpec
 from .clock import Clock
+from .elsewhere import NOWHERE, Elsewhere
 from .errors import CloseCode, ErrorCode, LogUnavailable, Refusal
 from .ledger import Ledger
 from .log import EventLog
@@ -69,6 +70,7 @@ class RoomDirectory:
         apart: Rooms that hold more or less than `limits`.
         tracing: Is told of events that belong to a trace; None: nobody wants spans.
         meters: Count what rooms do; None: nobody looks at them.
+        elsewhere: The same rooms on other routers.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class RoomDirectory:
         apart: Mapping[str, RoomLimits] = _NONE,
         tracing: Tracing | None = None,
         meters: Meters | None = None,
+        elsewhere: Elsewhere = NOWHERE,
     ) -> None:
         self._supervisor = supervisor
         self._log = log
@@ -100,6 +103,7 @@ class RoomDirectory:
             tracing=tracing or Tracing(clock),
             meters=meters if meters is not None else Meters(clock.monotonic),
             report=report,
+            elsewhere=elsewhere,
         )
         self._apart = {name: msgspec.structs.replace(self._ports, limits=others) for name, others in apart.items()}
         self._rooms: dict[str, Mailbox] = {}

@@ -1,28 +1,18 @@
-"""Elsewhere: the same rooms on other routers, as a room sees them. Who is in it there; who comes and goes, both ways."""
+"""Elsewhere: the same rooms on other routers, as a room sees them. Who is there; who comes and goes, both ways."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
-
-import msgspec
 
 from .mailbox import Target
 from .replies import MemberJoined, MemberLeft
+from .roll import Roll
 
-__all__ = ["NOWHERE", "Elsewhere", "Hearing", "News", "Nowhere", "Present"]
+__all__ = ["NOWHERE", "Elsewhere", "Hearing", "News", "Nowhere"]
 
 News: TypeAlias = MemberJoined | MemberLeft
 """A coming or a going."""
-
-
-class Present(msgspec.Struct, frozen=True):
-    """Who is in a room on other routers, as far as they answer."""
-
-    users: Mapping[str, int]
-    """How many connections each has there."""
-    connections: Sequence[tuple[str, str]] = ()
-    """Each connection and whose it is, where that was asked for."""
 
 
 class Hearing(Protocol):
@@ -35,8 +25,11 @@ class Hearing(Protocol):
 class Elsewhere(Protocol):
     """The other routers. Every call returns at once; used on the loop's thread."""
 
-    def ask_present(self, room: str, *, connections: bool, then: Callable[[Present], None]) -> None:
-        """Call `then` once, now or within about a second, with who is in a room on other routers."""
+    def call_roll(self, room: str, then: Callable[[Roll], None]) -> None:
+        """Call `then` once, now or within about a second, with who is in a room on other routers, as far as they say.
+
+        All who ask in one turn of the loop share one answer.
+        """
 
     def tell(self, room: str, news: Sequence[News]) -> None:
         """Tell the rooms of this name on other routers who came here and who went; nobody may hear it."""
@@ -45,12 +38,15 @@ class Elsewhere(Protocol):
         """Tell `to` what the others tell, as `Heard`, from now on."""
 
 
+_NOBODY = Roll(())
+
+
 class Nowhere:
     """There are no other routers."""
 
-    def ask_present(self, room: str, *, connections: bool, then: Callable[[Present], None]) -> None:
+    def call_roll(self, room: str, then: Callable[[Roll], None]) -> None:
         """Find nobody, at once."""
-        then(Present({}))
+        then(_NOBODY)
 
     def tell(self, room: str, news: Sequence[News]) -> None:
         """Tell nobody."""

@@ -13,7 +13,7 @@ from .mailbox import Mailbox
 from .subscription import Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .codec import Codec, Wire
     from .commands import Command, Hello
@@ -146,6 +146,9 @@ class RoomNote:
         self.last_event_ms: int | None = None
 
 
+_NO_PAGE: Mapping[str, Subscription] = {}
+
+
 class Ledger:
     """Who is in which room. The Room writes its own page and note; whoever follows it after a failure finds them."""
 
@@ -188,6 +191,10 @@ class Ledger:
     def notes(self) -> Mapping[str, RoomNote]:
         """Return how each open room stands, by name: the notes themselves, for reading."""
         return self._notes
+
+    def present(self, room: str) -> Iterable[Subscription]:
+        """Return who is in a room, open or not."""
+        return self._pages.get(room, _NO_PAGE).values()
 
     def subscribers(self, room: str) -> int:
         """Return how many connections are in a room, open or not."""

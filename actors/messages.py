@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .child import ChildSpec
     from .commands import Command, Position
     from .record import RoomRecord
-    from .replies import RoomJoined
+    from .replies import MemberJoined, MemberLeft, RoomJoined
     from .subscription import Subscription
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Forget",
     "Forgotten",
     "Frame",
+    "Heard",
     "Include",
     "Included",
     "Joined",
@@ -276,6 +277,12 @@ class Renewed(NamedTuple):
     """Log to room: it has forgotten you, as another router ordered; go on from here."""
 
     record: RoomRecord
+
+
+class Heard(NamedTuple):
+    """Other routers to room: these have come into the room of this name there, or left it."""
+
+    news: Sequence[MemberJoined | MemberLeft]
 
 
 class Forgotten(NamedTuple):

@@ -33,13 +33,15 @@ class Roll:
         present: The connections.
     """
 
-    __slots__ = ("_users", "_written", "present")
+    __slots__ = ("_joined", "_users", "_written", "present")
 
     def __init__(self, present: Iterable[Present]) -> None:
         self.present = tuple(present)
         """The connections, in the order in which they came."""
         self._users: Counter[str] | None = None
         self._written: dict[Callable[[Roll], bytes], msgspec.Raw] = {}
+        self._joined: tuple[Roll, Roll] | None = None
+        """The last roll that was joined with this one, and what came of it."""
 
     @property
     def users(self) -> Mapping[str, int]:
@@ -47,6 +49,14 @@ class Roll:
         if self._users is None:
             self._users = Counter(each.user for each in self.present)
         return self._users
+
+    def joined(self, others: Roll) -> Roll:
+        """Return the roll of those here and of others, the same one for the same others."""
+        if not others.present:
+            return self
+        if self._joined is None or self._joined[0] is not others:
+            self._joined = others, Roll((*self.present, *others.present))
+        return self._joined[1]
 
     def written(self, write: Callable[[Roll], bytes]) -> msgspec.Raw:
         """Return what `write` makes of it, a piece of JSON; it is called once.

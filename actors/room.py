@@ -6,6 +6,7 @@ Append -> event log -> Committed -> state and history -> at the end of the batch
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -35,6 +36,7 @@ from .messages import (
     Emptied,
     Forget,
     Forgotten,
+    Heard,
     Published,
     Query,
     Receipt,
@@ -48,7 +50,9 @@ from .poison import of_append
 from .questions import RoomFacts, answer
 from .receipts import Receipts
 from .record import PastId, RoomRecord
+from .replies import Presence
 from .restoring import restore
+from .roll import Roll
 from .room_ports import RoomPorts
 
 __all__ = ["Room"]
@@ -123,7 +127,7 @@ class Room(LoopActor):
         self._uncommitted: dict[str, list[Append]] = {}
         page = ports.ledger.page(name)
         self._audience = Audience(
-            name, mailbox, self._epoch, self._history, page, ports.tracing, ports.meters, record.first
+            name, mailbox, self._epoch, self._history, page, ports.tracing, ports.meters, record.first, ports.elsewhere
         )
         self._fresh: list[Event] = []
         self._fresh_bytes = 0
@@ -159,8 +163,9 @@ class Room(LoopActor):
         return message is not self._begun
 
     def on_stop(self) -> None:
-        """Leave no timer behind."""
+        """Leave no timer behind, and nobody who tells it anything."""
         self._alarm.cancel()
+        self._audience.close()
 
     def _append_broke_off(self, message: Append) -> None:
         offset = self._offset_of(message.draft.id)
@@ -199,6 +204,7 @@ class Room(LoopActor):
         self._alarm.cancel()
         while self._audience.tell_attendance():  # the successor finds who is there, not who has just come
             pass
+        self._audience.close()
         if self._clearing is not None:
             self._clearing.give_back(self.mailbox)
             self._clearing.break_off(self.mailbox)
@@ -513,11 +519,18 @@ class Room(LoopActor):
         if not message.identity.may_subscribe(self._name, self._state.owner):
             refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not read {self._name}")
             message.reply_to.tell(Refused(command, refusal))
-        elif not self._used:
-            message.reply_to.tell(Refused(command, Refusal(ErrorCode.NOT_FOUND, f"{self._name} has never been used")))
+            return
+        unused = None if self._used else Refusal(ErrorCode.NOT_FOUND, f"{self._name} has never been used")
+        facts = RoomFacts(self._name, self._epoch, self._top, self._state, self._history, self._audience.roll)
+        reply = answer(command, facts)
+        if isinstance(reply, Presence):
+            self._ports.elsewhere.call_roll(self._name, partial(_answer_with, message, reply, unused))
         else:
-            facts = RoomFacts(self._name, self._epoch, self._top, self._state, self._history, self._audience.roll)
-            message.reply_to.tell(answer(command, facts))
+            message.reply_to.tell(reply if unused is None else Refused(command, unused))
+
+    @handles(Heard)
+    def _heard(self, message: Heard) -> None:
+        self._audience.hear(message.news)
 
     def _revoke_former_owners(self) -> None:
         """Let go of those who are here as the session's owner and are not any more."""
@@ -571,6 +584,7 @@ class Room(LoopActor):
         self._finish_fan_out()
         self._audience.revoke(lambda _each: True, "an operator removed this room")
         self._alarm.cancel()
+        self._audience.close()
         self._begin(record)
         self._write_note()
         self._swept = True  # nothing ever happened in it: unless somebody waits for it, it retires at once
@@ -616,6 +630,14 @@ class Room(LoopActor):
 
     def _now_ms(self) -> int:
         return int(self._ports.clock.time() * 1000)
+
+
+def _answer_with(query: Query, own: Presence, unused: Refusal | None, others: Roll) -> None:
+    """Tell who is here and on other routers; these may answer when the room has another actor, or is closed."""
+    if unused is not None and not others.present:
+        query.reply_to.tell(Refused(query.command, unused))
+    else:
+        query.reply_to.tell(msgspec.structs.replace(own, roll=own.roll.joined(others)))
 
 
 def _noticed(failure: Exit) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .clock import Clock
+from .elsewhere import NOWHERE, Elsewhere
 from .ledger import Ledger
 from .log import EventLog
 from .meters import Meters
@@ -31,3 +32,5 @@ class RoomPorts(msgspec.Struct, frozen=True):
     meters: Meters
     report: Report = unreported
     """Is told of repairs."""
+    elsewhere: Elsewhere = NOWHERE
+    """The same rooms on other routers."""

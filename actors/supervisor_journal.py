@@ -35,6 +35,9 @@ SUPERVISOR_LIMITS = RoomLimits(
 )
 """What its room holds: as much as an operator may want to look back upon."""
 
+_SEEN_BY_ALL = ("node_joined", "node_left")
+"""What every router of a cluster tells: where several do within `_ONCE_S` the room takes it once, by its id."""
+_ONCE_S = 30.0
 _MOST_WAITING = 5000
 _MOST_HANDED = 500
 """So many are with the room at once: a flood of failures waits here, where it has a bound."""
@@ -57,6 +60,7 @@ class SupervisorJournal:
         prefix: Sets their ids apart from those of other processes.
         clean: Takes out what nobody may read, such as tokens.
         count: Is told each fact, those too of which no record is kept.
+        node: The router that tells the facts, which every entry names; None: there is one router only.
     """
 
     def __init__(
@@ -65,11 +69,13 @@ class SupervisorJournal:
         prefix: str,
         clean: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda fields: fields,
         count: Report = unreported,
+        node: str | None = None,
     ) -> None:
         self._clock = clock
         self._prefix = prefix
         self._clean = clean
         self._count = count
+        self._node = node
         self._room: Callable[[], Target] | None = None
         self._number = 0
         self._waiting: deque[tuple[int, Draft]] = deque()
@@ -98,9 +104,14 @@ class SupervisorJournal:
             for name, value in self._clean(fields).items()
             if value is not None
         }
+        if self._node is not None:
+            data["node"] = self._node
+        now_s = self._clock.time()
         event_id = f"{self._prefix}-{self._number}"
+        if kind in _SEEN_BY_ALL:
+            event_id = f"{kind}-{fields.get('life')}-{int(now_s / _ONCE_S)}"
         try:
-            made = draft(KINDS + kind, data, event_id=event_id, time_ms=int(self._clock.time() * 1000))
+            made = draft(KINDS + kind, data, event_id=event_id, time_ms=int(now_s * 1000))
         except Refusal as refusal:
             _lost(kind, refusal)
             return

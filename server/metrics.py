@@ -186,6 +186,20 @@ METRICS = (
         lambda vitals, census: {} if vitals.journal is None else _one(vitals.journal.trouble is None),
     ),
     Measure(
+        "postroom_cluster_nodes", "gauge", "routers",
+        "Routers of the cluster that this one knows of, itself counted in.", (),
+        lambda vitals, census: {} if vitals.peers is None else _one(len(vitals.peers.nodes)),
+    ),
+    Measure(
+        "postroom_cluster_link_up", "gauge", "", "1 while there is a connection to NATS, else 0.", (),
+        lambda vitals, census: {} if vitals.peers is None else _one(vitals.peers.link_up),
+    ),
+    Measure(
+        "postroom_cluster_unanswered_total", "counter", "answers",
+        "Answers of other routers that did not come in time: what was asked for went without their part.", (),
+        lambda vitals, census: {} if vitals.peers is None else _one(vitals.peers.unanswered),
+    ),
+    Measure(
         "postroom_loop_lag_seconds", "histogram", "seconds",
         "How late the event loop came to a timer of its own, four times a second.", (),
         lambda vitals, census: _one(vitals.lag.lags_s),

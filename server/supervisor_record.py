@@ -65,9 +65,14 @@ class SupervisorRecord:
         shown = found[:limit] if after is not None else found[-limit:]
         return Entries(SUPERVISOR_ROOM, reply.epoch, shown, reply.more or len(found) > len(shown))
 
-    async def everything(self) -> list[dict[str, Any]]:
-        """Return all entries, oldest first; raises as `page` does."""
-        return (await self.page(after=0, actor=None, limit=SUPERVISOR_LIMITS.history_events)).entries
+    async def everything(self, node: str | None = None) -> list[dict[str, Any]]:
+        """Return all entries, oldest first; raises as `page` does.
+
+        Args:
+            node: Only those of this router of the cluster. None: there is one router only.
+        """
+        entries = (await self.page(after=0, actor=None, limit=SUPERVISOR_LIMITS.history_events)).entries
+        return [entry for entry in entries if entry.get("node") == node]
 
     async def _ask(self, after: int | None, before: int | None) -> replies.History:
         command = commands.History(room=SUPERVISOR_ROOM, after=after, before=before, limit=commands.MOST_HISTORY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from actors.clock import Clock, Timer
 from actors.directory import RoomDirectory
@@ -17,6 +18,9 @@ from .journals.kept import KeptLog
 from .lag import LagWatch
 from .recent import Recent
 from .registry import Registry
+
+if TYPE_CHECKING:
+    from .cluster.peers import Peers
 
 __all__ = ["Vitals", "Work"]
 
@@ -47,6 +51,7 @@ class Vitals:
         journal: Where events are kept; None: in memory.
         lag: How late the loop comes.
         clock: For the timer.
+        peers: The other routers; None: this one is alone.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Vitals:
         journal: KeptLog | None,
         lag: LagWatch,
         clock: Clock,
+        peers: Peers | None = None,
     ) -> None:
         self.meters = meters
         self.registry = registry
@@ -67,6 +73,7 @@ class Vitals:
         self.directory = directory
         self.journal = journal
         self.lag = lag
+        self.peers = peers
         self.recent_latency = Recent(meters.latency_s)
         self.recent_commits = Recent(journal.commits_s) if journal is not None else None
         self._census = CensusTaker(registry, ledger, root, clock)

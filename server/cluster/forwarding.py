@@ -1,4 +1,4 @@
-"""Forwarding: calls of the HTTP API that concern the whole cluster. A call in, this router's and the others' answer out.
+"""Forwarding: calls of the HTTP API that concern the whole cluster. A call in, one answer of all routers out.
 
 A call is carried out by its handler on each router, as if it had been asked there by the same caller.
 """
@@ -60,7 +60,9 @@ class Forwarding:
 
     def __init__(self, peers: Peers, calls: Iterable[Call]) -> None:
         self._peers = peers
-        self._calls = {(call.method, call.path): call for call in calls if call.spread is not None}
+        self._calls: dict[tuple[str, str], Call] = {
+            (call.method, call.path): call for call in calls if call.spread is not None
+        }
         peers.answer(_CALL, self._handed)
 
     async def answer(self, call: Call, asked: Asked[Any]) -> object:

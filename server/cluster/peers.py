@@ -375,4 +375,4 @@ class _Collected:
 
 def _taken(node: str, api: str) -> str:
     where = f" (its API is at {api})" if api else ""
-    return f"a router named {node} is in the cluster already{where}: stop it, or give this one another name (setting node)"
+    return f"a router named {node} is in the cluster already{where}: stop it, or set another node"

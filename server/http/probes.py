@@ -13,10 +13,23 @@ from server import __version__
 from .answers import json_answer
 from .calls import Asked, Call
 
-__all__ = ["Alive", "Probes", "Readiness", "Ready"]
+__all__ = ["Alive", "NodeLine", "Probes", "Readiness", "Ready"]
 
 
-class Readiness(msgspec.Struct, frozen=True):
+class NodeLine(msgspec.Struct, frozen=True):
+    """A router of the cluster, as it said of itself within the last seconds."""
+
+    node: str
+    ready: bool
+    reason: str | None
+    """Why it is not ready."""
+    connections: int
+    rooms: int
+    uptime_s: float
+    version: str
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the router is."""
 
     ready: bool
@@ -27,9 +40,11 @@ class Readiness(msgspec.Struct, frozen=True):
     journal: str
     ws_port: int
     """Where WebSocket clients connect to."""
+    nodes: list[NodeLine] | None = None
+    """All routers of the cluster, this one first; left out where there is no cluster."""
 
 
-class Ready(Readiness, frozen=True):
+class Ready(Readiness, frozen=True, kw_only=True):
     """What `/readyz` answers."""
 
     uptime_s: float

@@ -6,25 +6,28 @@ What concerns all rooms comes from the ledger and the log; what concerns one, fr
 from __future__ import annotations
 
 import heapq
+from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated, Any
 
 import msgspec
 
 from actors import commands, replies
 from actors.directory import RoomDirectory
+from actors.elsewhere import NOWHERE, Elsewhere
 from actors.errors import ErrorCode, Refusal
 from actors.future import LoopFuture
 from actors.identity import ANONYMOUS, SUPERVISOR_ROOM
 from actors.ledger import Ledger
-from actors.log import EventLog
 from actors.mailbox import Mailbox
 from actors.messages import Forget, Forgotten, Refused
+from actors.roll import Roll
 from actors.times import time_text
 from server.asking import answered, ask_room
 from server.orders import Orders
 from server.protocols.envelope import Envelope, envelope
 
 from .calls import Asked, Call, Limit
+from .spread import Everywhere, Outcomes
 
 __all__ = [
     "HistoryQuery",
@@ -39,6 +42,7 @@ __all__ = [
     "RoomsQuery",
 ]
 
+_CATALOGUE = "NATS"
 _READERS = ("service", "admin")
 _Offset = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -68,12 +72,15 @@ class RoomLine(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     last_event_at: str | None = None
 
 
-class RoomList(msgspec.Struct, frozen=True):
+class RoomList(msgspec.Struct, frozen=True, omit_defaults=True):
     """A page of the list, by name."""
 
     rooms: list[RoomLine]
     next: str | None
     """For `after`; null: there are no more."""
+    unanswered: list[str] = []
+    """Nodes of the cluster that did not answer in time: rooms and subscribers that only they have are not counted.
+    `NATS` among them: it did not say which rooms there are that nobody has open."""
 
 
 class RoomState(msgspec.Struct, frozen=True):
@@ -140,22 +147,38 @@ class Rooms:
     Args:
         directory: Finds rooms.
         ledger: How open rooms stand.
-        log: Knows the others.
+        catalogue: Returns the names of all rooms that the log has a record of; None where it cannot now.
         orders: Notes what is ordered.
+        elsewhere: The same rooms on other routers.
     """
 
-    def __init__(self, directory: RoomDirectory, ledger: Ledger, log: EventLog, orders: Orders) -> None:
+    def __init__(
+        self,
+        directory: RoomDirectory,
+        ledger: Ledger,
+        catalogue: Callable[[], Awaitable[Collection[str] | None]],
+        orders: Orders,
+        elsewhere: Elsewhere = NOWHERE,
+    ) -> None:
         self._directory = directory
         self._ledger = ledger
-        self._log = log
+        self._catalogue = catalogue
         self._orders = orders
+        self._elsewhere = elsewhere
 
     def calls(self) -> list[Call]:
         """Return what it answers."""
         refusals = (ErrorCode.NOT_FOUND, ErrorCode.BUSY, ErrorCode.JOURNAL_UNAVAILABLE)
         return [
             Call(
-                "GET", "/v1/rooms", "List rooms by name.", self._list, roles=_READERS, query=RoomsQuery, answer=RoomList
+                "GET",
+                "/v1/rooms",
+                "List rooms by name.",
+                self._list,
+                roles=_READERS,
+                query=RoomsQuery,
+                answer=RoomList,
+                spread=Everywhere(_merged),
             ),
             Call(
                 "GET",
@@ -197,10 +220,12 @@ class Rooms:
 
     async def _list(self, asked: Asked[RoomsQuery]) -> RoomList:
         prefix, limit, after = asked.query.prefix, asked.query.limit, asked.query.after
-        known = {*self._ledger.notes(), *self._log.rooms()}
+        catalogue = () if asked.handed_on else await self._catalogue()  # it is the same for all
+        known = {*self._ledger.notes(), *(catalogue or ())}
         names = heapq.nsmallest(limit + 1, (name for name in known if name > after and name.startswith(prefix)))
         lines = [self._line(name) for name in names[:limit]]
-        return RoomList(lines, names[limit - 1] if len(names) > limit else None)
+        more = names[limit - 1] if len(names) > limit else None
+        return RoomList(lines, more, [_CATALOGUE] if catalogue is None else [])
 
     def _line(self, room: str) -> RoomLine:
         note = self._ledger.notes().get(room)
@@ -223,7 +248,8 @@ class Rooms:
         room, mailbox = self._known(asked)
         reply = await ask_room(mailbox, commands.State(room=room), ANONYMOUS)
         assert isinstance(reply, replies.State)
-        return RoomState(room, reply.epoch, reply.offset, self._ledger.subscribers(room), reply.state)
+        subscribers = self._ledger.subscribers(room) + await self._present_elsewhere(room)
+        return RoomState(room, reply.epoch, reply.offset, subscribers, reply.state)
 
     async def _history(self, asked: Asked[HistoryQuery]) -> RoomHistory:
         room, mailbox = self._known(asked)
@@ -248,9 +274,16 @@ class Rooms:
         room, mailbox = self._known(asked)
         assert asked.caller is not None
         self._orders.note("forget_room", room, asked.caller.user)
+        elsewhere = await self._present_elsewhere(room)  # these are sent away by their own routers
         answer: LoopFuture[Forgotten | Refused] = LoopFuture()
         mailbox.tell(Forget(answer))
-        return RoomForgotten(room, (await answered(answer, room)).revoked)
+        return RoomForgotten(room, (await answered(answer, room)).revoked + elsewhere)
+
+    async def _present_elsewhere(self, room: str) -> int:
+        """Return how many connections are in a room on other routers, as far as they say."""
+        found: LoopFuture[Roll] = LoopFuture()
+        self._elsewhere.call_roll(room, found.tell)
+        return len((await found).present)
 
     def _known(self, asked: Asked[Any]) -> tuple[str, Mailbox]:
         """Return the name and the mailbox of the room that is asked for: reading makes none."""
@@ -263,3 +296,22 @@ class Rooms:
                 ErrorCode.NOT_FOUND, f"{room[:200]!r} has never been used; GET /v1/rooms lists those that were"
             )
         return room, self._directory.room(room)
+
+
+def _merged(query: RoomsQuery, outcomes: Outcomes) -> RoomList:
+    """Have each room once, as the router has it that is furthest, with the subscribers of all."""
+    lists: list[RoomList] = outcomes.answers()
+    rooms: dict[str, RoomLine] = {}
+    for line in (line for each in lists for line in each.rooms):
+        former = rooms.get(line.room)
+        rooms[line.room] = line if former is None else _one_line(former, line)
+    names = heapq.nsmallest(query.limit + 1, rooms)
+    page = names[: query.limit]
+    more = len(names) > len(page) or any(each.next is not None for each in lists)
+    silent = sorted({*outcomes.missing, *(name for each in lists for name in each.unanswered)})
+    return RoomList([rooms[name] for name in page], page[-1] if more else None, silent)
+
+
+def _one_line(one: RoomLine, other: RoomLine) -> RoomLine:
+    furthest = max(one, other, key=lambda line: (line.epoch is not None, line.open, line.offset or 0))
+    return msgspec.structs.replace(furthest, subscribers=one.subscribers + other.subscribers)
