@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import structlog
 from actors.child import ChildSpec
 from actors.clock import Clock
 from actors.directory import RoomDirectory
+from actors.elsewhere import NOWHERE, Elsewhere
 from actors.errors import ErrorCode, PostroomError, Refusal
 from actors.identity import ANONYMOUS, SUPERVISOR_ROOM
 from actors.ledger import Ledger
@@ -39,10 +40,12 @@ from . import __version__
 from .addresses import Addresses, cannot_listen
 from .auth import Authenticator
 from .clock import SystemClock
+from .cluster.members import NodeFacts
 from .descriptors import share
 from .http.access import Access
 from .http.alerts import Alerts
 from .http.api import Api
+from .http.calls import alone
 from .http.connections import Connections
 from .http.console import Console
 from .http.event_streams import EventStreams
@@ -54,8 +57,7 @@ from .http.publishing import Publishing
 from .http.quarantine import QuarantineCalls
 from .http.rooms import Rooms
 from .http.supervisor import SupervisorCalls
-from .joining import join
-from .journals.faults import JournalError
+from .joining import join, node_name
 from .journals.sqlite import SqliteLog
 from .lag import LagWatch
 from .listener import Listener
@@ -71,6 +73,7 @@ from .tracing import spans_for
 from .vitals import Vitals
 
 if TYPE_CHECKING:
+    from .cluster.cluster import Cluster
     from .cluster.link import Link
     from .journals.jetstream.log import JetStreamLog
 
@@ -108,6 +111,8 @@ class Router:
         self._failed: asyncio.Future[Exit] | None = None
         self._link: Link | None = None
         """The connection to NATS; None: this router is alone."""
+        self._cluster: Cluster | None = None
+        """The other routers; None: likewise."""
         self._journal: SqliteLog | JetStreamLog | None = None
         self._started = False
 
@@ -133,6 +138,7 @@ class Router:
             secrets.token_hex(4),
             lambda fields: redact(None, "", dict(fields)),
             count=self.meters.report,
+            node=node_name(settings),
         )
         """Where failures and repairs, and what operators order, is told: `report("ordered", ..)`."""
         self._root = Mailbox(name="root")
@@ -170,6 +176,7 @@ class Router:
             report=self.report,
             apart={SUPERVISOR_ROOM: _supervisor_limits(settings)},
             tracing=tracing,
+            elsewhere=self._elsewhere,
         )
         self.source = Mailbox(name="source")
         """Where services in this process hand in events: `tell(Publish(...))`, or `ask` and await the receipts."""
@@ -218,6 +225,7 @@ class Router:
             journal=self._journal,
             lag=self._lag,
             clock=self.clock,
+            peers=None if self._cluster is None else self._cluster.peers,
         )
         api_ports: list[int] = []
         origins = OriginPolicy(settings, lambda: api_ports[0])
@@ -228,18 +236,21 @@ class Router:
         self._streams = EventStreams(self._reception, origins, most=shares.streams, stall_s=settings.stall_s)
         self._publishing = Publishing(self.source, settings.message_bytes, pressure)
         orders = Orders(self.report)
+        cluster, node = self._cluster, node_name(settings)
         calls = [
             *self._publishing.calls(),
             *Probes(self._readiness).calls(),
-            *QuarantineCalls(self.quarantine).calls(),
+            *QuarantineCalls(self.quarantine, node).calls(),
             *self._streams.calls(),
-            *Rooms(self.directory, self.ledger, self.log, orders).calls(),
-            *Connections(self.registry, self.ledger, orders).calls(),
+            *Rooms(self.directory, self.ledger, self._room_names, orders, self._elsewhere).calls(),
+            *Connections(self.registry, self.ledger, orders, node).calls(),
             *Alerts(self.directory, self.ledger).calls(),
             *Console(lambda: self._ws_port).calls(),
             *JavaScriptClient().calls(),
             *MetricsCalls(self._vitals).calls(),
-            *SupervisorCalls(self._root, self._root_start, record, orders).calls(),
+            *SupervisorCalls(
+                self._root, self._root_start, record, orders, None if cluster is None else cluster.nodes
+            ).calls(),
         ]
         calls.extend(OpenApi(calls).calls())
         access = Access(self._authenticator, anonymous, origins)
@@ -249,6 +260,7 @@ class Router:
             most_connections=shares.requests,
             rejected=self.meters.rejected,
             reuse_port=settings.workers > 1,
+            forward=alone if cluster is None else cluster.forward(calls),
         )
         self._draining = False
         self._ws_port = settings.port
@@ -265,6 +277,8 @@ class Router:
             await self.stop()
             raise
         self._started = True
+        if cluster is not None:
+            cluster.describe(self._node_facts)
         self._lag.start()
         self._vitals.start()
         log.info("router_started", ws=self.addresses.ws_url, api=self.addresses.api_url, dev=settings.dev)
@@ -317,6 +331,8 @@ class Router:
                 log.error("actors_left", after_s=_SHUTDOWN_S)
         if self._journal is not None:
             await self._journal.stop()
+        if self._cluster is not None:
+            self._cluster.stop()
         if self._link is not None:
             await self._link.stop()
 
@@ -367,7 +383,7 @@ class Router:
     async def _restore_quarantine(self, record: SupervisorRecord) -> None:
         """Bring back what was in quarantine when the process before this one ended."""
         try:
-            entries = await record.everything()
+            entries = await record.everything(node_name(self._settings))
         except Refusal as refusal:
             if refusal.code is not ErrorCode.NOT_FOUND:  # which is a cluster's first start
                 log.warning("quarantine_not_restored", reason=refusal.message)
@@ -379,7 +395,8 @@ class Router:
         settings = self._settings
         try:
             if settings.cluster:
-                self._link, self._journal = await join(settings, self.clock, self.report)
+                self._link, self._journal, self._cluster = await join(settings, self.clock, self.report, self.ledger)
+                await self._cluster.start()
             elif settings.journal == MEMORY:
                 return MemoryLog()
             else:
@@ -389,7 +406,7 @@ class Router:
             await self._journal.start(self._start_child)
         except BaseException as error:
             await self._stop_actors()
-            if isinstance(error, JournalError):
+            if isinstance(error, PostroomError):
                 raise StartError(str(error)) from error
             raise
         return self._journal
@@ -411,9 +428,26 @@ class Router:
         if self._failed is not None and not self._failed.done():
             self._failed.set_result(how)
 
-    def _readiness(self) -> Readiness:
+    @property
+    def _elsewhere(self) -> Elsewhere:
+        return NOWHERE if self._cluster is None else self._cluster.elsewhere
+
+    async def _room_names(self) -> Collection[str] | None:
+        return self.log.rooms() if self._cluster is None else await self._cluster.room_names()
+
+    @property
+    def _not_ready(self) -> str | None:
+        """Why it takes no clients or no events now; None: it does."""
         trouble = self._journal.trouble if self._journal is not None else None
-        reason = "draining" if self._draining else trouble and f"journal unavailable: {trouble}"
+        return "draining" if self._draining else trouble and f"journal unavailable: {trouble}"
+
+    def _node_facts(self) -> NodeFacts:
+        """Say how this router is, for the others."""
+        reason = self._not_ready
+        return NodeFacts(reason is None, reason, len(self.registry), len(self.directory), *self.addresses)
+
+    def _readiness(self) -> Readiness:
+        reason = self._not_ready
         return Readiness(
             ready=reason is None,
             reason=reason,
@@ -421,6 +455,7 @@ class Router:
             rooms=len(self.directory),
             journal=self._settings.journal if self._link is None else "a NATS cluster",
             ws_port=self._ws_port,
+            nodes=None if self._cluster is None else self._cluster.lines(),
         )
 
     async def _call_plugins(self) -> None:

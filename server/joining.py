@@ -1,29 +1,52 @@
-"""Joining a cluster: settings in, a connection to NATS and the event log in it out. What it needs is an extra."""
+"""Joining a cluster: settings in; the connection to NATS, the event log in it and the other routers out.
+
+What it needs is an extra.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import socket
+from typing import TYPE_CHECKING, NamedTuple
 
 from actors.clock import Clock
+from actors.ledger import Ledger
 from actors.report import Report
 
 from .journals.faults import JournalError
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .cluster.cluster import Cluster
     from .cluster.link import Link
     from .journals.jetstream.log import JetStreamLog
 
-__all__ = ["join"]
+__all__ = ["Joined", "join", "node_name"]
 
 
-async def join(settings: Settings, clock: Clock, report: Report) -> tuple[Link, JetStreamLog]:
-    """Connect to NATS.
+class Joined(NamedTuple):
+    """What a router has in a cluster; stopped in the opposite order."""
+
+    link: Link
+    log: JetStreamLog
+    cluster: Cluster
+
+
+def node_name(settings: Settings) -> str | None:
+    """Return this router's name in its cluster; None: it is alone."""
+    if not settings.cluster:
+        return None
+    return settings.node or f"{socket.gethostname()}-{settings.port or os.getpid()}"
+
+
+async def join(settings: Settings, clock: Clock, report: Report, ledger: Ledger) -> Joined:
+    """Connect to NATS; what else there is waits to be started.
 
     Raises:
         JournalError: It cannot be; says why and what to do.
     """
     try:
+        from .cluster.cluster import Cluster
         from .cluster.link import Access, Link, LinkDown
         from .journals.jetstream.layout import Layout
         from .journals.jetstream.log import JetStreamLog
@@ -39,10 +62,15 @@ async def join(settings: Settings, clock: Clock, report: Report) -> tuple[Link, 
         settings.cluster_ca,
         settings.cluster_certificate,
     )
-    link = Link(access, f"postroom {settings.node or ''}".strip())
+    node = node_name(settings)
+    assert node is not None
+    link = Link(access, f"postroom {node}")
     try:
         await link.start()
     except LinkDown as error:
         raise JournalError(f"{error}; is it there, and may this router use it? (--cluster)") from error
     terms = Terms(settings.cluster_replicas, settings.cluster_keep_s, settings.dedupe_s)
-    return link, JetStreamLog(link, Layout(settings.cluster_name), terms, clock=clock, report=report)
+    events = JetStreamLog(link, Layout(settings.cluster_name), terms, clock=clock, report=report)
+    name = settings.cluster_name
+    cluster = Cluster(link, events, name=name, node=node, clock=clock, report=report, ledger=ledger)
+    return Joined(link, events, cluster)

@@ -1,4 +1,4 @@
-"""ClusterElsewhere: the same rooms on the other routers. A roll call out, who is there back; comings and goings both ways.
+"""ClusterElsewhere: the same rooms on other routers. A roll call out, who is there back; comings and goings both ways.
 
 Comings and goings are told over NATS without a word of who listens, and heard only while somebody here has asked.
 """

@@ -6,11 +6,11 @@ Knows neither network nor clock: it is told what time it is.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
-__all__ = ["BEAT_S", "GONE_S", "Beat", "Members"]
+__all__ = ["BEAT_S", "GONE_S", "Beat", "Members", "NodeFacts"]
 
 BEAT_S = 0.75
 """Between two beats of a node."""
@@ -32,6 +32,17 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ready: bool = False
     reason: str | None = None
     """Why it is not ready."""
+    connections: int = 0
+    rooms: int = 0
+    ws: str = ""
+    api: str = ""
+
+
+class NodeFacts(NamedTuple):
+    """How this router is, for the others."""
+
+    ready: bool = False
+    reason: str | None = "it is starting"
     connections: int = 0
     rooms: int = 0
     ws: str = ""

@@ -23,9 +23,9 @@ from server import __version__
 
 from . import subjects
 from .link import Link, LinkDown, Listening, NotAnswered
-from .members import BEAT_S, Beat, Members
+from .members import BEAT_S, Beat, Members, NodeFacts
 
-__all__ = ["ASK_S", "Answers", "NodeFacts", "NodeNameTaken", "Peers"]
+__all__ = ["ASK_S", "Answers", "NodeNameTaken", "Peers"]
 
 log = structlog.get_logger("postroom.cluster")
 
@@ -47,17 +47,6 @@ _WHO = "who"
 
 class NodeNameTaken(PostroomError):
     """A router of this name is in the cluster; `str()` says what to do."""
-
-
-class NodeFacts(NamedTuple):
-    """How this router is, for the others."""
-
-    ready: bool = False
-    reason: str | None = "it is starting"
-    connections: int = 0
-    rooms: int = 0
-    ws: str = ""
-    api: str = ""
 
 
 class Answers(NamedTuple):

@@ -16,9 +16,10 @@ __all__ = ["status"]
 
 
 def status(url: ApiUrl = "http://127.0.0.1:8001") -> None:
-    """Ask a router whether it is up and ready.
+    """Ask a router whether it is up and ready, and how the others of its cluster are.
 
-    Exit code 0: ready. 1: not ready (the reason is printed), or nobody answers.
+    Exit code 0: ready. 1: not ready (the reason is printed), or nobody answers. In a cluster one line for each router
+    follows, as the one that is asked has last heard of it; they do not count for the exit code.
 
     \b
     Example:
@@ -32,8 +33,12 @@ def status(url: ApiUrl = "http://127.0.0.1:8001") -> None:
     if alive != 200:
         raise CommandFailed(f"the router at {url} is not well (HTTP {alive} from /healthz); see its logs")
     if answer.get("ready") is not True:
+        for line in _nodes(answer):
+            typer.echo(printable(line))
         raise CommandFailed(f"not ready: {answer.get('reason') or 'no reason given'} ({url})")
     typer.echo(printable(f"ready: {_figures(answer)} ({url})"))
+    for line in _nodes(answer):
+        typer.echo(printable(line))
 
 
 def _figures(answer: Mapping[str, object]) -> str:
@@ -46,6 +51,16 @@ def _figures(answer: Mapping[str, object]) -> str:
         f"events in {answer['journal']}" if "journal" in answer else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _nodes(answer: Mapping[str, object]) -> list[str]:
+    """Return a line for each router of the cluster; nothing where there is none."""
+    nodes = answer.get("nodes")
+    lines = []
+    for node in nodes if isinstance(nodes, list) else []:
+        state = "ready" if node.get("ready") is True else f"not ready: {node.get('reason') or 'no reason given'}"
+        lines.append(f"  {node.get('node')}  {state}, {_figures(node)}")
+    return lines
 
 
 def _duration(seconds: float) -> str:

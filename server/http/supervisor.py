@@ -151,7 +151,7 @@ class SupervisorCalls:
         uptime_s = round(time.monotonic() - self._started, 3)
         nodes = self._nodes() if self._nodes is not None else None
         tree = node(self._root, self._start, asked.query.limit)
-        return Tree(uptime_s, __version__, tree, nodes and nodes[0].node, nodes)
+        return Tree(uptime_s, __version__, tree, nodes[0].node if nodes else None, nodes)
 
     async def _journal(self, asked: Asked[JournalQuery]) -> Entries:
         query = asked.query
