@@ -69,7 +69,7 @@ class Cluster:
 
     def describe(self, facts: Callable[[], NodeFacts]) -> None:
         """Let the others know from now on how this router is."""
-        self.peers.describe = facts
+        self.peers.describe(facts)
 
     def forward(self, calls: Iterable[Call]) -> Forward:
         """Return what answers calls that concern the whole cluster, and answer such calls of the others."""

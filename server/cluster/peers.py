@@ -105,8 +105,7 @@ class Peers:
         self._handlers: dict[str, Callable[[msgspec.Raw], Awaitable[bytes]]] = {}
         self._answering: set[asyncio.Task[None]] = set()
         self._said_at: dict[str, float] = {}
-        self.describe: Callable[[], NodeFacts] = NodeFacts
-        """Says how this router is."""
+        self._facts: Callable[[], NodeFacts] = NodeFacts
         self.on_change: list[Callable[[], None]] = []
         """Called when a node has come or gone."""
         self.unanswered = 0
@@ -152,6 +151,11 @@ class Peers:
             self._link.on_up.remove(self._back)
         for task in self._answering:
             task.cancel()
+
+    def describe(self, facts: Callable[[], NodeFacts]) -> None:
+        """Let the others know how this router is: now, and with each beat."""
+        self._facts = facts
+        self._tell("here")
 
     # --- who is there
 
@@ -256,7 +260,7 @@ class Peers:
         raise NodeNameTaken(_taken(self.node, msgspec.json.decode(answer.body, type=Beat).api))
 
     def _own(self, says: str) -> Beat:
-        facts = self.describe()
+        facts = self._facts()
         return Beat(
             node=self.node,
             life=self._life,
