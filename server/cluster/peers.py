@@ -6,6 +6,7 @@ Nothing else is known of everybody: what concerns the whole cluster is asked whe
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import secrets
 import time
@@ -41,6 +42,7 @@ _MOST_ANSWERING = 256
 _SAY_AGAIN_S = 10.0
 _ENVELOPE_BYTES = 1024
 """What an answer has beside its body, at most."""
+_SILENT = "silent"
 _WHO = "who"
 """The question who has a name."""
 
@@ -282,7 +284,7 @@ class Peers:
         self._ticked_at = now
         if now - self._beat_at >= BEAT_S - _TICK_S / 2:
             self._tell("here")
-        self._changed([], self._members.silent(now), "silent")
+        self._changed([], self._members.silent(now), _SILENT)
 
     def _back(self) -> None:
         """There is a connection again: find out who is there."""
@@ -315,7 +317,13 @@ class Peers:
         if self._looking or not (came or gone):
             return
         for beat in gone:
-            log.warning("node_left", peer=beat.node, life=beat.life, reason=reason)
+            log.log(
+                logging.INFO if reason != _SILENT else logging.WARNING,
+                "node_left",
+                peer=beat.node,
+                life=beat.life,
+                reason=reason,
+            )
             self._report("node_left", peer=beat.node, life=beat.life, reason=reason)
         for beat in came:
             log.info("node_joined", peer=beat.node, life=beat.life, version=beat.version)

@@ -16,7 +16,7 @@ __all__ = ["status"]
 
 
 def status(url: ApiUrl = "http://127.0.0.1:8001") -> None:
-    """Ask a router whether it is up and ready, and how the others of its cluster are.
+    """Ask a router whether it is up and ready.
 
     Exit code 0: ready. 1: not ready (the reason is printed), or nobody answers. In a cluster one line for each router
     follows, as the one that is asked has last heard of it; they do not count for the exit code.

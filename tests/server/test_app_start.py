@@ -32,7 +32,7 @@ async def test_a_start_that_is_broken_off_while_the_record_is_read_stops_what_it
     """A large record takes time to read, and SIGTERM may come meanwhile."""
     reading = asyncio.Event()
 
-    async def read(_record: SupervisorRecord) -> None:
+    async def read(_record: SupervisorRecord, _node: str | None = None) -> None:
         reading.set()
         await asyncio.Event().wait()
 
