@@ -33,7 +33,8 @@ def supervisor(
     """Print what failed, and how it was repaired.
 
     This is the supervisor journal, with what operators ordered: one entry a line, the oldest first. Lines of one
-    incident end with the same name in brackets. Needs a token of role admin, unless the router runs with --dev.
+    incident end with the same name in brackets. In a cluster it is the journal of all routers, and each line begins
+    with the name of one. Needs a token of role admin, unless the router runs with --dev.
 
     \b
     Examples:
@@ -89,11 +90,12 @@ def _line(entry: dict[str, Any], as_json: bool) -> str:
     if as_json:
         return json.dumps(entry)
     kind = str(entry.get("kind")).removeprefix("supervisor.")
-    about = entry.get("actor") or entry.get("target")
+    about = entry.get("actor") or entry.get("target") or entry.get("peer") or ""
+    node = f" {entry['node']}:" if entry.get("node") else ""
     what = _WORDS.get(kind, _any)(entry)
     incident = f"  [{entry['incident']}]" if entry.get("incident") else ""
     return printable(
-        f"{str(entry.get('time'))[11:23]} #{entry.get('offset')} {kind} {about}  {what}".rstrip() + incident
+        f"{str(entry.get('time'))[11:23]} #{entry.get('offset')}{node} {kind} {about}  {what}".rstrip() + incident
     )
 
 
@@ -129,7 +131,7 @@ def _ordered(entry: dict[str, Any]) -> str:
 
 
 def _any(entry: dict[str, Any]) -> str:
-    shown = ("offset", "time", "kind", "actor", "target", "incident", "event", "traceback")
+    shown = ("offset", "time", "kind", "actor", "target", "incident", "event", "traceback", "node", "peer")
     return ", ".join(f"{name} {value}" for name, value in entry.items() if name not in shown)
 
 

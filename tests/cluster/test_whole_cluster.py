@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
+from typer.testing import CliRunner
 
 from actors.acceptance import Acceptance
 from actors.errors import Refusal
+from server import __version__
 from server.app import Router, StartError
+from server.commands.group import app
 from server.settings import Settings
 
 from ..integration.faults import fail_once
@@ -271,7 +276,8 @@ async def test_a_node_that_does_not_answer_is_named(server: NatsServer) -> None:
                 await asyncio.sleep(0)
 
 
-async def test_readyz_shows_all_nodes(server: NatsServer) -> None:
+async def test_status_shows_all_nodes(server: NatsServer) -> None:
+    """One line for each, from `/readyz` of the one that is asked; `/metrics` counts them."""
     async with together(server, "a", "b", dev=True) as (first, _), AsyncExitStack() as stack:
         await client(stack, first)
         async with asyncio.timeout(WAIT_S):
@@ -280,6 +286,18 @@ async def test_readyz_shows_all_nodes(server: NatsServer) -> None:
                 if all(node["ready"] for node in ready["nodes"]):
                     break
         assert [(node["node"], node["connections"]) for node in ready["nodes"]] == [("a", 1), ("b", 0)]
+        url = first.addresses.api_url
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["status", "--url", url])
+        assert done.exit_code == 0
+        ready_line, *nodes = done.stdout.splitlines()
+        assert ready_line.startswith("ready: 1 connections, ")
+        assert [re.sub(r"up \d+ s", "up", line) for line in nodes] == [
+            f"  a  ready, 1 connections, {ready['nodes'][0]['rooms']} rooms, up, version {__version__}",
+            f"  b  ready, 0 connections, {ready['nodes'][1]['rooms']} rooms, up, version {__version__}",
+        ]
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
+            metrics = (await answer.text()).splitlines()
+        assert {"postroom_cluster_nodes 2.0", "postroom_cluster_link_up 1.0"} < set(metrics)
 
 
 async def test_a_second_router_of_a_name_does_not_start(server: NatsServer) -> None:

@@ -132,7 +132,7 @@ async def test_routers_share_rooms_with_the_rights_that_they_have(deployed: Depl
     proxy = deployed.proxy
     service, reader = token("ci", "service"), token("ann", rooms=("session:*",))
     async with NativeClient(proxy.ws_url, reader) as client:
-        subscribed = await client.ask("subscribe", room="session:1")
+        subscribed = await client.ask("subscribe", room="session:1", presence=True)
         await publish(proxy, service, *"abcdef")
         heard = [await client.next("event") for _ in "abcdef"]
         assert [event["data"]["message"] for event in heard] == [*"abcdef"]
