@@ -28,7 +28,7 @@ class Elsewhere(Protocol):
     def call_roll(self, room: str, then: Callable[[Roll], None]) -> None:
         """Call `then` once, now or within about a second, with who is in a room on other routers, as far as they say.
 
-        All who ask in one turn of the loop share one answer.
+        Who asks soon after another one may share the answer.
         """
 
     def tell(self, room: str, news: Sequence[News]) -> None:

@@ -242,7 +242,7 @@ class Router:
             *Probes(self._readiness).calls(),
             *QuarantineCalls(self.quarantine, node).calls(),
             *self._streams.calls(),
-            *Rooms(self.directory, self.ledger, self._room_names, orders, self._elsewhere).calls(),
+            *Rooms(self.directory, self.ledger, self._room_names, orders, self._count_elsewhere).calls(),
             *Connections(self.registry, self.ledger, orders, node).calls(),
             *Alerts(self.directory, self.ledger).calls(),
             *Console(lambda: self._ws_port).calls(),
@@ -434,6 +434,9 @@ class Router:
 
     async def _room_names(self) -> Collection[str] | None:
         return self.log.rooms() if self._cluster is None else await self._cluster.room_names()
+
+    async def _count_elsewhere(self, room: str) -> tuple[int, list[str]]:
+        return (0, []) if self._cluster is None else await self._cluster.elsewhere.count(room)
 
     @property
     def _not_ready(self) -> str | None:

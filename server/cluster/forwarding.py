@@ -16,6 +16,7 @@ from actors.identity import Identity
 from server.http.calls import Asked, Call
 from server.http.spread import EVERYWHERE_S, Everywhere, Holder, Outcome, Outcomes, known
 
+from .link import NotAnswered
 from .peers import Peers
 
 __all__ = ["Forwarding"]
@@ -135,7 +136,9 @@ class Forwarding:
     async def _handed(self, body: msgspec.Raw) -> bytes:
         """Carry out a call that another router hands on."""
         handed = msgspec.json.decode(body, type=_Handed)
-        call = self._calls[handed.method, handed.path]
+        call = self._calls.get((handed.method, handed.path))
+        if call is None:
+            raise NotAnswered(f"there is no {handed.method} {handed.path} here")
         query = msgspec.json.decode(handed.query, type=call.query) if call.query is not None else None
         try:
             answer = await call.handler(Asked(handed.parts, handed.caller, query))

@@ -10,8 +10,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
@@ -25,8 +24,9 @@ from server import __version__
 from . import subjects
 from .link import Link, LinkDown, Listening, NotAnswered
 from .members import BEAT_S, Beat, Members, NodeFacts
+from .questions import Answer, Answers, Collected, Question
 
-__all__ = ["ASK_S", "Answers", "NodeNameTaken", "Peers"]
+__all__ = ["ASK_S", "NodeNameTaken", "Peers"]
 
 log = structlog.get_logger("postroom.cluster")
 
@@ -49,31 +49,6 @@ _WHO = "who"
 
 class NodeNameTaken(PostroomError):
     """A router of this name is in the cluster; `str()` says what to do."""
-
-
-class Answers(NamedTuple):
-    """What the others answer, by the name of the node, and who did not."""
-
-    by_node: Mapping[str, msgspec.Raw]
-    unanswered: tuple[str, ...]
-
-
-class _Question(msgspec.Struct, frozen=True):
-    """On the wire."""
-
-    asker: str
-    """Its life: nobody answers themselves."""
-    verb: str
-    body: msgspec.Raw
-
-
-class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """On the wire. Without a body: the node cannot answer."""
-
-    node: str
-    life: str
-    body: msgspec.Raw = msgspec.Raw(b"null")
-    failed: bool = False
 
 
 class Peers:
@@ -206,9 +181,9 @@ class Peers:
         asked = [each for each in self._members.others if to is None or each.node == to]
         if not asked:
             return Answers({}, () if to is None else (to,))
-        collected = _Collected({beat.life for beat in asked}, enough)
+        collected = Collected({beat.life for beat in asked}, enough)
         subject = subjects.ask(self._cluster) if to is None else subjects.ask_of(self._cluster, to)
-        question = msgspec.json.encode(_Question(self._life, verb, msgspec.Raw(body)))
+        question = msgspec.json.encode(Question(self._life, verb, msgspec.Raw(body)))
         try:
             await self._link.gather(subject, question, collected.over, wait_s=wait_s)
         except LinkDown as error:
@@ -221,7 +196,7 @@ class Peers:
 
     def _asked(self, message: Msg) -> None:
         try:
-            question = msgspec.json.decode(message.data, type=_Question)
+            question = msgspec.json.decode(message.data, type=Question)
         except msgspec.MsgspecError as error:
             self._unreadable(message, error)
             return
@@ -231,34 +206,37 @@ class Peers:
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    async def _answer(self, question: _Question, reply: str) -> None:
+    async def _answer(self, question: Question, reply: str) -> None:
         self._link.send(reply, msgspec.json.encode(await self._answer_to(question)))
 
-    async def _answer_to(self, question: _Question) -> _Answer:
+    async def _answer_to(self, question: Question) -> Answer:
         if question.verb == _WHO:
-            return _Answer(self.node, self._life, msgspec.Raw(msgspec.json.encode(self._own("here"))))
+            return Answer(self.node, self._life, msgspec.Raw(msgspec.json.encode(self._own("here"))))
         handler = self._handlers.get(question.verb)
         if handler is None:  # it is starting, or of another version
-            return _Answer(self.node, self._life, failed=True)
+            return Answer(self.node, self._life, failed=True)
         try:
             body = await handler(question.body)
+        except (NotAnswered, msgspec.MsgspecError) as error:  # it is of another version
+            log.warning("question_not_understood", verb=question.verb, reason=str(error))
+            return Answer(self.node, self._life, failed=True)
         except Exception:
             log.exception("question_failed", verb=question.verb)
-            return _Answer(self.node, self._life, failed=True)
+            return Answer(self.node, self._life, failed=True)
         if len(body) + _ENVELOPE_BYTES > self._link.most_bytes:
             log.error("answer_too_large", verb=question.verb, size_bytes=len(body), most_bytes=self._link.most_bytes)
-            return _Answer(self.node, self._life, failed=True)
-        return _Answer(self.node, self._life, msgspec.Raw(body))
+            return Answer(self.node, self._life, failed=True)
+        return Answer(self.node, self._life, msgspec.Raw(body))
 
     # --- beats
 
     async def _look_for_namesake(self) -> None:
-        question = msgspec.json.encode(_Question(self._life, _WHO, msgspec.Raw(b"null")))
+        question = msgspec.json.encode(Question(self._life, _WHO, msgspec.Raw(b"null")))
         try:
             message = await self._link.request(subjects.ask_of(self._cluster, self.node), question, wait_s=ASK_S)
         except NotAnswered:
             return
-        answer = msgspec.json.decode(message.data, type=_Answer)
+        answer = msgspec.json.decode(message.data, type=Answer)
         raise NodeNameTaken(_taken(self.node, msgspec.json.decode(answer.body, type=Beat).api))
 
     def _own(self, says: str) -> Beat:
@@ -342,36 +320,6 @@ class Peers:
             return False
         self._said_at[what] = now
         return True
-
-
-class _Collected:
-    """Answers as they come in."""
-
-    def __init__(self, lives: set[str], enough: Callable[[msgspec.Raw], bool] | None) -> None:
-        self._waiting = lives
-        self.lives: set[str] = set()
-        """Who has answered."""
-        self.by_node: dict[str, msgspec.Raw] = {}
-        self.is_enough = False
-        self._enough = enough
-        self._read = 0
-
-    def over(self, messages: list[Msg]) -> bool:
-        """Tell whether nothing is waited for any more."""
-        for message in messages[self._read :]:
-            self._read += 1
-            if not message.data:  # NATS itself: nobody listens there
-                return True
-            self._take(msgspec.json.decode(message.data, type=_Answer))
-        return self.is_enough or not self._waiting
-
-    def _take(self, answer: _Answer) -> None:
-        self._waiting.discard(answer.life)
-        if answer.failed:
-            return
-        self.lives.add(answer.life)
-        self.by_node[answer.node] = answer.body
-        self.is_enough = self.is_enough or (self._enough is not None and self._enough(answer.body))
 
 
 def _taken(node: str, api: str) -> str:

@@ -13,14 +13,12 @@ import msgspec
 
 from actors import commands, replies
 from actors.directory import RoomDirectory
-from actors.elsewhere import NOWHERE, Elsewhere
 from actors.errors import ErrorCode, Refusal
 from actors.future import LoopFuture
 from actors.identity import ANONYMOUS, SUPERVISOR_ROOM
 from actors.ledger import Ledger
 from actors.mailbox import Mailbox
 from actors.messages import Forget, Forgotten, Refused
-from actors.roll import Roll
 from actors.times import time_text
 from server.asking import answered, ask_room
 from server.orders import Orders
@@ -83,7 +81,7 @@ class RoomList(msgspec.Struct, frozen=True, omit_defaults=True):
     `NATS` among them: it did not say which rooms there are that nobody has open."""
 
 
-class RoomState(msgspec.Struct, frozen=True):
+class RoomState(msgspec.Struct, frozen=True, omit_defaults=True):
     """A room's position, and its state at exactly that position."""
 
     room: str
@@ -91,6 +89,8 @@ class RoomState(msgspec.Struct, frozen=True):
     offset: int
     subscribers: int
     state: dict[str, Any]
+    unanswered: list[str] = []
+    """Nodes of the cluster that did not answer in time: their subscribers are not counted."""
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):
@@ -138,6 +138,8 @@ class RoomForgotten(msgspec.Struct, frozen=True):
     room: str
     revoked: int
     """How many connections were sent away."""
+    unanswered: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Nodes of the cluster that did not answer in time: those that they send away are not counted."""
     forgotten: bool = True
 
 
@@ -149,7 +151,7 @@ class Rooms:
         ledger: How open rooms stand.
         catalogue: Returns the names of all rooms that the log has a record of; None where it cannot now.
         orders: Notes what is ordered.
-        elsewhere: The same rooms on other routers.
+        elsewhere: Returns how many connections are in a room on other routers, and which of these do not say.
     """
 
     def __init__(
@@ -158,7 +160,7 @@ class Rooms:
         ledger: Ledger,
         catalogue: Callable[[], Awaitable[Collection[str] | None]],
         orders: Orders,
-        elsewhere: Elsewhere = NOWHERE,
+        elsewhere: Callable[[str], Awaitable[tuple[int, list[str]]]],
     ) -> None:
         self._directory = directory
         self._ledger = ledger
@@ -248,8 +250,9 @@ class Rooms:
         room, mailbox = self._known(asked)
         reply = await ask_room(mailbox, commands.State(room=room), ANONYMOUS)
         assert isinstance(reply, replies.State)
-        subscribers = self._ledger.subscribers(room) + await self._present_elsewhere(room)
-        return RoomState(room, reply.epoch, reply.offset, subscribers, reply.state)
+        elsewhere, unanswered = await self._elsewhere(room)
+        subscribers = self._ledger.subscribers(room) + elsewhere
+        return RoomState(room, reply.epoch, reply.offset, subscribers, reply.state, unanswered)
 
     async def _history(self, asked: Asked[HistoryQuery]) -> RoomHistory:
         room, mailbox = self._known(asked)
@@ -274,16 +277,10 @@ class Rooms:
         room, mailbox = self._known(asked)
         assert asked.caller is not None
         self._orders.note("forget_room", room, asked.caller.user)
-        elsewhere = await self._present_elsewhere(room)  # these are sent away by their own routers
+        elsewhere, unanswered = await self._elsewhere(room)  # these are sent away by their own routers
         answer: LoopFuture[Forgotten | Refused] = LoopFuture()
         mailbox.tell(Forget(answer))
-        return RoomForgotten(room, (await answered(answer, room)).revoked + elsewhere)
-
-    async def _present_elsewhere(self, room: str) -> int:
-        """Return how many connections are in a room on other routers, as far as they say."""
-        found: LoopFuture[Roll] = LoopFuture()
-        self._elsewhere.call_roll(room, found.tell)
-        return len((await found).present)
+        return RoomForgotten(room, (await answered(answer, room)).revoked + elsewhere, unanswered or msgspec.UNSET)
 
     def _known(self, asked: Asked[Any]) -> tuple[str, Mailbox]:
         """Return the name and the mailbox of the room that is asked for: reading makes none."""

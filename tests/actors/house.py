@@ -9,6 +9,7 @@ import pytest
 from pykka._envelope import Envelope
 
 from actors.directory import RoomDirectory
+from actors.elsewhere import NOWHERE, Elsewhere
 from actors.identity import ANONYMOUS, Identity
 from actors.ledger import Ledger
 from actors.line import Line
@@ -59,9 +60,12 @@ class House:
     Args:
         limits: What a room holds.
         log: Where events are kept; None: in memory.
+        elsewhere: The same rooms on other routers.
     """
 
-    def __init__(self, limits: RoomLimits | None = None, log: EventLog | None = None) -> None:
+    def __init__(
+        self, limits: RoomLimits | None = None, log: EventLog | None = None, elsewhere: Elsewhere = NOWHERE
+    ) -> None:
         self.clock = FakeClock()
         self.log = log if log is not None else MemoryLog()
         self.ledger = Ledger()
@@ -78,6 +82,7 @@ class House:
             limits=limits if limits is not None else RoomLimits(),
             pressure=Pressure(),
             quarantine=self.quarantine,
+            elsewhere=elsewhere,
         )
         self.source = Mailbox(name="source")
         NotificationSource.start(self.directory, self.clock, self.quarantine, mailbox=self.source)

@@ -20,10 +20,10 @@ BUSY = Refusal(ErrorCode.JOURNAL_UNAVAILABLE, "the disk is full")
 class Desk:
     """A journal, and the room that it writes to."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str | None = None) -> None:
         self.clock = FakeClock()
         self.room = Ear()
-        self.journal = SupervisorJournal(self.clock, "p")
+        self.journal = SupervisorJournal(self.clock, "p", node=node)
 
     def open(self) -> Desk:
         self.journal.open(lambda: self.room)
@@ -142,3 +142,23 @@ def test_who_waits_for_everything_to_be_kept_is_called_then() -> None:
     assert called == ["nothing to wait for"]
     desk.keep(desk.appends[0])
     assert called == ["nothing to wait for", "kept"]
+
+
+def test_in_a_cluster_every_entry_names_its_node() -> None:
+    desk = Desk("a").open()
+    desk.journal("failed", actor="source")
+    assert desk.facts == [{"actor": "source", "node": "a"}]
+
+
+async def test_what_every_node_sees_has_the_same_id_wherever_it_is_told() -> None:
+    """So that the room takes it once; when it happens again later it is another entry."""
+    first, second = Desk("a").open(), Desk("b").open()
+    for desk in (first, second):
+        desk.journal("node_left", peer="c", life="1f", reason="silent")
+        desk.journal("node_joined", peer="c", life="1f")
+    ids = [[append.draft.id for append in desk.appends] for desk in (first, second)]
+    assert ids[0] == ids[1]
+    assert len({*ids[0]}) == 2
+    await first.clock.advance(60.0)
+    first.journal("node_left", peer="c", life="1f", reason="silent")
+    assert first.appends[-1].draft.id not in ids[0]

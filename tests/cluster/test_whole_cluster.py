@@ -107,12 +107,13 @@ async def test_a_user_is_subscribed_wherever_they_are(server: NatsServer, token:
 
 async def test_presence_counts_the_members_of_all_routers(server: NatsServer, token: Any) -> None:
     """Over WebSocket and HTTP; also where nothing ever happened in the room, and nobody is in it here."""
-    rooms = {"rooms": (ROOM,)}
+    rooms = {"rooms": ("doc:*",)}
     async with together(server, "a", "b") as (first, second), AsyncExitStack() as stack:
         here = await client(stack, first, token("ann", **rooms))
         there = [await client(stack, second, token(user, **rooms)) for user in ("ann", "bob")]
         for each in there:
             await each.subscribe(ROOM)
+        assert (await here.ask("presence", room="doc:2"))["code"] == "not_found"
         seen = await here.ask("presence", room=ROOM)
         assert (seen["type"], seen["count"]) == ("presence", 2), seen
         await here.subscribe(ROOM)
