@@ -57,11 +57,12 @@ from .http.publishing import Publishing
 from .http.quarantine import QuarantineCalls
 from .http.rooms import Rooms
 from .http.supervisor import SupervisorCalls
-from .joining import join, node_name
+from .joining import join
 from .journals.sqlite import SqliteLog
 from .lag import LagWatch
 from .listener import Listener
 from .logs import redact
+from .node import node_name
 from .orders import Orders
 from .origins import OriginPolicy
 from .reception import Reception
@@ -107,6 +108,8 @@ class Router:
 
     def __init__(self, settings: Settings, plugins: Sequence[Plugin] = ()) -> None:
         self._settings = settings
+        self._node = node_name(settings) if settings.cluster else None
+        """Its name in the cluster; None: it is alone."""
         self._plugins = plugins
         self._failed: asyncio.Future[Exit] | None = None
         self._link: Link | None = None
@@ -138,7 +141,7 @@ class Router:
             secrets.token_hex(4),
             lambda fields: redact(None, "", dict(fields)),
             count=self.meters.report,
-            node=node_name(settings),
+            node=self._node,
         )
         """Where failures and repairs, and what operators order, is told: `report("ordered", ..)`."""
         self._root = Mailbox(name="root")
@@ -236,7 +239,7 @@ class Router:
         self._streams = EventStreams(self._reception, origins, most=shares.streams, stall_s=settings.stall_s)
         self._publishing = Publishing(self.source, settings.message_bytes, pressure)
         orders = Orders(self.report)
-        cluster, node = self._cluster, node_name(settings)
+        cluster, node = self._cluster, self._node
         calls = [
             *self._publishing.calls(),
             *Probes(self._readiness).calls(),
@@ -383,7 +386,7 @@ class Router:
     async def _restore_quarantine(self, record: SupervisorRecord) -> None:
         """Bring back what was in quarantine when the process before this one ended."""
         try:
-            entries = await record.everything(node_name(self._settings))
+            entries = await record.everything(self._node)
         except Refusal as refusal:
             if refusal.code is not ErrorCode.NOT_FOUND:  # which is a cluster's first start
                 log.warning("quarantine_not_restored", reason=refusal.message)

@@ -5,8 +5,6 @@ What it needs is an extra.
 
 from __future__ import annotations
 
-import os
-import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from actors.clock import Clock
@@ -14,6 +12,7 @@ from actors.ledger import Ledger
 from actors.report import Report
 
 from .journals.faults import JournalError
+from .node import node_name
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from .cluster.link import Link
     from .journals.jetstream.log import JetStreamLog
 
-__all__ = ["Joined", "join", "node_name"]
+__all__ = ["Joined", "join"]
 
 
 class Joined(NamedTuple):
@@ -30,13 +29,6 @@ class Joined(NamedTuple):
     link: Link
     log: JetStreamLog
     cluster: Cluster
-
-
-def node_name(settings: Settings) -> str | None:
-    """Return this router's name in its cluster; None: it is alone."""
-    if not settings.cluster:
-        return None
-    return settings.node or f"{socket.gethostname()}-{settings.port or os.getpid()}"
 
 
 async def join(settings: Settings, clock: Clock, report: Report, ledger: Ledger) -> Joined:
