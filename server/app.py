@@ -197,7 +197,10 @@ class Router:
             await self._stop_actors()
             raise
         self.report.open(lambda: self.directory.room(SUPERVISOR_ROOM))
-        self.directory.open_watched()
+        if self._cluster is None:
+            self.directory.open_watched()
+        else:
+            self._cluster.watch(self.directory.room)
 
         # The outside.
         connections = self._start_supervisor("connections")

@@ -22,6 +22,7 @@ from .forwarding import Forwarding
 from .link import Link
 from .members import NodeFacts
 from .peers import Peers
+from .watch import Watch
 
 __all__ = ["Cluster"]
 
@@ -57,13 +58,19 @@ class Cluster:
         self.elsewhere = ClusterElsewhere(self.peers, link, name, ledger)
         """The same rooms there."""
         self._events = events
+        self._watch = Watch(self.peers, events)
 
     async def start(self) -> None:
         """Be there; raises as `Peers.start` does."""
         await self.peers.start()
 
+    def watch(self, open: Callable[[str], object]) -> None:
+        """Have rooms opened in which something waits for its time, one node each of them."""
+        self._watch.start(open)
+
     def stop(self) -> None:
         """Say goodbye; does no harm when it was not started, or twice."""
+        self._watch.stop()
         self.elsewhere.stop()
         self.peers.stop()
 
