@@ -25,7 +25,7 @@ from nats.aio.subscription import Subscription
 
 from actors.errors import PostroomError
 
-__all__ = ["NO_LEADER", "Access", "ApiError", "Link", "LinkDown", "Listening", "NotAnswered"]
+__all__ = ["AWAY", "NO_LEADER", "Access", "ApiError", "Link", "LinkDown", "Listening", "NotAnswered"]
 
 log = structlog.get_logger("postroom.cluster")
 
@@ -65,6 +65,10 @@ class ApiError(PostroomError):
 
     def __str__(self) -> str:
         return self.description
+
+
+AWAY = (ApiError, LinkDown, NotAnswered)
+"""What a question to JetStream ends with where it has no answer."""
 
 
 class Access(NamedTuple):

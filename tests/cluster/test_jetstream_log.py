@@ -22,6 +22,7 @@ from server.journals.faults import JournalError
 from server.journals.jetstream import journal
 from server.journals.jetstream import log as jetstream
 from server.journals.jetstream.log import JetStreamLog
+from server.journals.jetstream.messages import Acknowledged
 
 from ..actors.making import a_draft
 from ..nats_server import NatsServer, nats_servers
@@ -424,7 +425,7 @@ async def test_an_event_that_was_sent_twice_is_never_said_not_to_have_been_taken
 
         def answer(number: int, code: int) -> None:
             error = {"error": {"code": 400, "err_code": code, "description": "no"}}
-            log._mailbox.tell(journal.Acknowledged(number, json.dumps(error).encode(), ""))
+            log._mailbox.tell(Acknowledged(number, json.dumps(error).encode(), ""))
 
         answer(first.number, 10158)  # it is stored now
         answer(second.number, 10158)

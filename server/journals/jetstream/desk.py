@@ -23,6 +23,8 @@ from .streams import Terms
 
 __all__ = ["Desk", "Pending"]
 
+_MOST_READ = 32
+
 _COMMIT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -123,6 +125,8 @@ class Desk:
         self.closing = False
         self.commits_s = Histogram(_COMMIT_S)
         """How long it took from handing an event in to hearing of it, stored."""
+        self.reading_slots = asyncio.Semaphore(_MOST_READ)
+        """For those who read rooms: all of them may have to be, when NATS comes back."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property

@@ -23,8 +23,9 @@ from server.journals.batch import unavailable
 from server.journals.faults import JournalError
 
 from .desk import Desk, Pending
-from .journal import Acknowledged, Audit, JetStreamJournal, LinkUp, Tick
+from .journal import JetStreamJournal
 from .layout import Layout
+from .messages import Acknowledged, Audit, LinkUp, Tick
 from .reading import room_names, watched_rooms
 from .records import forgotten, written
 from .shelf import Opening, Shelf
