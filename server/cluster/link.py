@@ -37,6 +37,8 @@ _PINGS = 2
 _CONNECT_S = 2.0
 _AGAIN_S = (0.05, 1.0)
 """Between two tries to connect: at first, and at most."""
+_STEADY_S = 10.0
+"""A connection that is lost sooner than that is not followed by another one at once."""
 _MOST_WAITING = 512 * 1024 * 1024
 """Bytes of one subscription that may wait to be handled. What is too much for it is missed, and found missing."""
 
@@ -115,6 +117,7 @@ class Link:
         """Those that the server was not told of."""
         self._subscribing = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
+        self._stopping = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended = asyncio.Event()
         self._outgoing: deque[tuple[str, bytes, str, dict[str, str] | None]] = deque()
@@ -148,9 +151,10 @@ class Link:
     async def stop(self) -> None:
         """Send what still goes out, and disconnect; does no harm when it was not started, or twice."""
         keeper, self._keeper = self._keeper, None
-        if keeper is not None:
+        self._stopping = True
+        while keeper is not None and not keeper.done():  # nats-py may swallow a cancellation while it connects
             keeper.cancel()
-            await asyncio.wait((keeper,))
+            await asyncio.wait((keeper,), timeout=0.1)
         for task in self._tasks:
             task.cancel()
         client, self._client = self._client, None
@@ -358,9 +362,12 @@ class Link:
 
     async def _keep(self) -> None:
         """Stay connected."""
-        while True:
+        loop = asyncio.get_running_loop()
+        again_s = _AGAIN_S[0]
+        while not self._stopping:
             client = self._client
             assert client is not None
+            up_at = loop.time()
             sender = asyncio.create_task(self._send(client))
             try:
                 await self._ended.wait()
@@ -375,16 +382,23 @@ class Link:
             log.error("cluster_link_lost", reason=self.trouble)
             for call in self.on_down:
                 call()
-            self._client = await self._connect_again()
+            again_s = _AGAIN_S[0] if loop.time() - up_at > _STEADY_S else min(_AGAIN_S[1], again_s * 2)
+            self._client = await self._connect_again(again_s)
             self.trouble = None
             log.info("cluster_link_up", server=self._server())
             for call in self.on_up:
                 call()
 
-    async def _connect_again(self) -> nats.aio.client.Client:
-        """Try until there is a connection on which everything is listened to that was before."""
-        wait_s, most_s = _AGAIN_S
+    async def _connect_again(self, wait_s: float) -> nats.aio.client.Client:
+        """Try until there is a connection on which everything is listened to that was before.
+
+        Args:
+            wait_s: Between the first two tries, and before the first one where the last connection was short.
+        """
+        if wait_s > _AGAIN_S[0]:
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
         while True:
+            client: nats.aio.client.Client | None = None
             try:
                 client = await self._connect()
                 async with self._subscribing:
@@ -397,8 +411,10 @@ class Link:
                 return client
             except _FAILURES as error:
                 self.trouble = self._reason(error)
+                if client is not None:
+                    await client.close()
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
-            wait_s = min(most_s, wait_s * 2)
+            wait_s = min(_AGAIN_S[1], wait_s * 2)
 
     async def _subscribe(self, client: nats.aio.client.Client, listening: Listening) -> None:
         if listening not in self._listenings:

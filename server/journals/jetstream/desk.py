@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
+
 from actors.clock import Clock
 from actors.errors import LogUnavailable
 from actors.histogram import Histogram
@@ -23,7 +25,9 @@ from .streams import Terms
 
 __all__ = ["Desk", "Pending"]
 
-_MOST_READ = 32
+log = structlog.get_logger("postroom.journal")
+
+_MOST_READ = 16
 
 _COMMIT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
@@ -115,8 +119,7 @@ class Desk:
         self.number = 0
         self.inbox = ""
         """Where the stream's acknowledgements go."""
-        self.silence: str | None = None
-        """Why nothing can be stored although there is a connection; None: it can."""
+        self._silence: str | None = None
         self.verified = True
         """Whether the log is known to be the one that it was, since there is this connection."""
         self.verifying = False
@@ -133,6 +136,20 @@ class Desk:
     def trouble(self) -> str | None:
         """Why nothing can be stored now; None: it can."""
         return self.link.trouble or self.silence or (None if self.verified else "JetStream is being looked at")
+
+    @property
+    def silence(self) -> str | None:
+        """Why nothing can be stored although there is a connection; None: it can."""
+        return self._silence
+
+    @silence.setter
+    def silence(self, reason: str | None) -> None:
+        if (reason is None) is not (self._silence is None):
+            if reason is None:
+                log.info("cluster_available", stream=self.layout.events)
+            else:
+                log.error("cluster_unavailable", stream=self.layout.events, reason=reason)
+        self._silence = reason
 
     def epoch(self, room: str) -> str:
         """Return the epoch of a room in which nothing happened yet."""

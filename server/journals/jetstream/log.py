@@ -101,6 +101,8 @@ class JetStreamLog:
         desk = self._desk
         await self._prepare()
         start_child("journal", self._mailbox, lambda box: JetStreamJournal.start(desk, mailbox=box))
+        self._link.on_down.append(lambda: desk.report("link_lost", reason=self._link.trouble))
+        self._link.on_up.append(lambda: desk.report("link_up"))
         self._link.on_up.append(partial(self._mailbox.tell, LinkUp()))
         self._mailbox.tell(Audit())
 

@@ -35,7 +35,8 @@ log = structlog.get_logger("postroom.journal")
 PREV = "Postroom-Prev"
 """Header of an old event that is kept: the offset of the room's event before it."""
 _BATCH = 1000
-_BATCH_BYTES = 8 * 1024 * 1024
+_BATCH_BYTES = 1024 * 1024
+"""A server cuts who does not read so fast what it asked for: `max_pending`, 64 MB unless told otherwise."""
 _NO_MESSAGE = 10037
 _TRIES = 100
 _AGAIN_S = 0.02
