@@ -285,6 +285,7 @@ async def test_an_older_snapshot_does_not_take_the_place_of_a_newer_one(server: 
         await opened(a, ear_a)
         await opened(b, ear_b)
         put(a, ear_a, "x", "y", "z")
+        await ear_a.hears(3)
         first, _, last = [message.event.offset for message in await ear_b.hears(3)]
         for log, offset in ((a, last), (b, first)):
             log.snapshot(ROOM, offset, f'"{offset}"'.encode(), watched=False)
@@ -305,6 +306,7 @@ async def test_a_room_that_one_router_has_forgotten_is_renewed_for_the_others(se
         before = await opened(a, ear_a)
         await opened(b, ear_b)
         put(a, ear_a, "old")
+        await ear_a.hears(1)
         await ear_b.hears(1)
         renewed = Ear()
         a.forget(ROOM, renewed.tell)
