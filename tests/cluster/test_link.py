@@ -187,6 +187,20 @@ async def test_while_there_is_no_connection_questions_are_refused_and_messages_d
             assert heard == [b"sent"]
 
 
+async def test_a_link_that_is_just_connecting_can_be_stopped(tmp_path: Path) -> None:
+    with nats_servers(tmp_path) as (server,):
+        await server.ready()
+        for frozen in (False, True):
+            link = Link(Access((server.url,)), "test")
+            await link.start()
+            (server.freeze if frozen else server.kill)()
+            await until(lambda: link.trouble is not None)  # noqa: B023  # it is awaited here
+            async with asyncio.timeout(20.0):
+                await link.stop()
+            (server.thaw if frozen else server.start)()
+            await server.ready()
+
+
 async def test_what_is_asked_on_a_connection_that_is_lost_waits_no_longer(tmp_path: Path) -> None:
     with nats_servers(tmp_path) as (server,):
         await server.ready()
