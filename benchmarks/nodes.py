@@ -17,7 +17,6 @@ __all__ = ["NODES", "Figures", "measure"]
 
 _EVENTS_PER_S = 1000
 _IN_FLIGHT = 500
-_SAMPLES = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ def measure(request: Request) -> Figures:
         DIALECTS[request.dialect],
         [f"session:{request.load}"],
         size=len(at),
-        sample_every=_SAMPLES,
+        sample_every=1,
         at=at,
     ) as audience:
         idle = Span(request.server)
