@@ -58,9 +58,12 @@ class Peer:
     bus: Bus | None = None
     """What its processes have in common; `None`: it is one process by itself."""
 
+    workers: int = 0
+    """Routers that its one command starts on the same ports, with a NATS server between them; 0: it is the router."""
+
     @property
     def routers(self) -> int:
-        """How many processes serve clients."""
+        """How many commands are given."""
         return 1 if self.bus is None else self.bus.routers
 
 
@@ -107,17 +110,19 @@ def _router(name: str, title: str, journal: str | None, settings: Mapping[str, s
     )
 
 
-def _cluster(name: str, title: str, bus: Bus) -> Peer:
+def _cluster(name: str, title: str, bus: Bus | None, workers: int = 0) -> Peer:
+    options = ["--journal", "memory", "--workers", str(workers)] if workers else []
     return Peer(
         name=name,
         title=title,
         dialect="postroom",
-        command=_serve,
+        command=lambda port, api_port: [*_serve(port, api_port), *options],
         health="/healthz",
         unavailable=lambda: bus_unavailable() if _postroom() else "the command `postroom` is not installed",
         versions=lambda: _python_versions("postroom", "websockets", "uvloop", "msgspec", "pykka") | bus_versions(),
-        settings=bus.settings,
+        settings={} if bus is None else bus.settings,
         bus=bus,
+        workers=workers,
     )
 
 
@@ -177,7 +182,7 @@ PEERS = (
     _cluster("nats", "Postroom, NATS", Bus()),
     _cluster("nats-synced", "Postroom, NATS synced", Bus(synced=True)),
     _cluster("nats-3", "Postroom, 3 NATS", Bus(servers=3)),
-    _cluster("routers-2", "2 routers, NATS", Bus(routers=2)),
+    _cluster("workers-2", "2 workers, NATS", None, workers=2),
     _cluster("routers-3", "3 routers, NATS", Bus(routers=3)),
     _cluster("cut-off", "2 routers, one cut off", Bus(routers=2, proxy=True)),
     *(

@@ -12,19 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .bus import joined
+from .crew import Router, workers
 from .peers import Peer
 from .processes import free_ports, started
 
-__all__ = ["Router", "Server", "running"]
-
-
-@dataclass(frozen=True, slots=True)
-class Router:
-    """One process that serves clients."""
-
-    pid: int
-    port: int
-    api_port: int
+__all__ = ["Server", "running"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +76,9 @@ def running(peer: Peer) -> Iterator[Server]:
             command = peer.command(port, api_port)
             process = started(command, port, peer.health, folder=folder, environment=environment)
             routers.append(Router(stack.enter_context(process), port, api_port))
+        nats = () if bus is None else bus.pids
+        if peer.workers:
+            routers, nats = workers(*routers, peer.workers)
         first, *others = routers
         yield Server(
             first.pid,
@@ -92,6 +87,6 @@ def running(peer: Peer) -> Iterator[Server]:
             secret,
             None if peer.journal is None else str(folder / peer.journal),
             tuple(others),
-            () if bus is None else bus.pids,
+            nats,
             0 if bus is None else bus.proxy,
         )

@@ -1,6 +1,6 @@
-"""`workers`: one room's subscribers at one router, and the same ones at two that share the room through NATS.
+"""`workers`: one room's subscribers at one router, and the same ones at `--workers 2`, as the kernel spreads them.
 
-In: a request. Out: its figures. The routers share one core, as one router has it, so the busiest one's CPU time tells
+In: a request. Out: its figures. The workers share one core, as one router has it, so the busiest one's CPU time tells
 what two cores would bring: the time that passes does not.
 """
 
@@ -43,8 +43,7 @@ def measure(request: Request) -> Figures:
         DIALECTS[request.dialect],
         [f"session:{request.load}"],
         size=size,
-        sample_every=max(1, size // _SAMPLES) | 1,  # odd: of either router
-        at=[router.port for router in request.server.routers],
+        sample_every=max(1, size // _SAMPLES),
     ) as audience:
         apply = driven.steadily(_EVENTS_PER_S) if steady else driven.as_fast_as_it_goes(_IN_FLIGHT)
         figures, span = driven.watched(request, audience, apply)
@@ -82,7 +81,7 @@ WORKERS = Benchmark(
             compared="deliveries_per_busiest_s",
         ),
     ),
-    peers=("postroom", "nats", "routers-2"),
+    peers=("postroom", "nats", "workers-2"),
     columns=(
         Column("a core each/s", 15, "deliveries_per_busiest_s", ",.0f"),
         Column("busiest us/event", 18, "busiest_us_per_event", ",.0f"),
@@ -92,7 +91,7 @@ WORKERS = Benchmark(
     same=("subscribers",),
     notes=(
         "a core each/s: deliveries by the CPU seconds of the busiest router, which is what all of them would do in a "
-        "second if each had a core. All other columns: routers on one core, of all of them together.",
+        "second if each had a core. All other columns: workers on one core, of all of them together.",
         logs.NOTE,
     ),
 )

@@ -54,7 +54,7 @@ def pinging(peer: Peer) -> Peer:
         ("compression", "deflate"),
         ("overload", "sqlite"),
         ("logs", "nats"),
-        ("workers", "routers-2"),
+        ("workers", "workers-2"),
         ("nodes", "routers-3"),
         ("partition", "cut-off"),
     ],
