@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -97,9 +98,10 @@ class NatsServer:
         self._process.wait()
 
     def freeze(self) -> None:
-        """Stop its process where it is."""
+        """Stop its process where it is, and wait until it stands still."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         """Let its process go on."""
