@@ -148,7 +148,7 @@ async def _stayers(plan: SoakPlan, records: Path, router: RouterProcess, tally: 
         stayers = [
             Subscriber(
                 name,
-                router.url,
+                lambda: router.url,
                 dict.fromkeys(rooms[number % 2 :: 2]),
                 part,
                 stack.enter_context(Recorder(records, name)),
@@ -164,7 +164,7 @@ async def _stayers(plan: SoakPlan, records: Path, router: RouterProcess, tally: 
         if not await within(_WAIT_S, *(each.let_in.wait() for each in stayers)):
             raise RunFailed(f"those that stay were not let in\n{router.last_lines()}")
         recorder = stack.enter_context(Recorder(records, "service"))
-        way = await stack.enter_async_context(over_websocket(router.url))
+        way = await stack.enter_async_context(over_websocket(lambda: router.url))
         service = Service("stay", rooms, part, way, recorder, tally)
         publishing = await stack.enter_async_context(running(service.run()))
         yield

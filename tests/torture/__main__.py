@@ -18,7 +18,8 @@ from pathlib import Path
 
 from ..arguments import amount, count, count_or_none
 from . import disk
-from .plan import Outcome, Plan, Tally, rounds, seconds_for, short
+from .cluster.run import run_cluster
+from .plan import Outcome, Plan, Tally, rounds, seconds_for, short, short_cluster
 from .router import RunFailed
 from .run import run
 
@@ -81,7 +82,7 @@ async def _interruptible(plan: Plan, folder: Path) -> Outcome:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await run(plan, folder)
+    return await (run_cluster if plan.cluster else run)(plan, folder)
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -90,7 +91,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     if seed is None:
         seed = random.SystemRandom().randrange(1_000_000)
     if options.short:
-        return short(seed)._replace(**given)
+        return (short_cluster if options.cluster else short)(seed)._replace(**given)
     return Plan(seed)._replace(**{"seconds": seconds_for(given.get("kills", 0)), **given})
 
 
@@ -106,7 +107,7 @@ def _options() -> argparse.Namespace:
         ("rooms", "they publish to"),
         ("subscribers", "that drop and resume"),
         ("rooms-each", "rooms of one subscriber"),
-        ("kills", "of the router with SIGKILL, under load; more than 50 are shared out over several runs"),
+        ("kills", "with SIGKILL, under load; more than 50 are shared out over several runs"),
         ("disk-mib", "size of the disk that is filled"),
     ):
         default = getattr(plan, name.replace("-", "_"))
@@ -122,11 +123,16 @@ def _options() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=amount, metavar="X", help=f"{what} (default {default:g})")
     parser.add_argument("--journal", help="what `--journal` of the router gets (default: a file in the run's folder)")
     parser.add_argument("--disk-full", action="store_true", help="fill the disk under the journal half-way (as root)")
+    parser.add_argument(
+        "--cluster", action="store_true", help="three routers on three NATS servers, any of which is killed"
+    )
     parser.add_argument("--short", action="store_true", help="the short form, which the tests run")
     parser.add_argument("--keep", action="store_true", help="keep the records even if everything held")
     options = parser.parse_args()
     if options.journal == "memory":
         parser.error("argument --journal: nothing outlives a kill in memory, name a file")
+    if options.cluster and (options.journal or options.disk_full):
+        parser.error("argument --cluster: there the events are with NATS, and not in a journal")
     return options
 
 

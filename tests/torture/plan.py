@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-__all__ = ["Outcome", "Plan", "Tally", "rounds", "seconds_for", "short"]
+__all__ = ["Outcome", "Plan", "Tally", "rounds", "seconds_for", "short", "short_cluster"]
 
 _KILLS_A_ROUND = 50
 _SECONDS_A_KILL = 0.5
@@ -37,6 +37,8 @@ class Plan(NamedTuple):
     """How long the disk stays full after the first event was refused; with kills as long again after one."""
     journal: str | None = None
     """What `--journal` gets; None: a file in the run's folder, or on the small disk."""
+    cluster: bool = False
+    """Whether there are three routers on three NATS servers; kills are shared out among them."""
 
     def random(self, *names: object) -> random.Random:
         """Return the source of one part's decisions."""
@@ -47,10 +49,11 @@ class Plan(NamedTuple):
         options = [
             f"--{name.replace('_', '-')} {value:g}"
             for name, value in self._asdict().items()
-            if name not in ("seed", "disk_full", "journal") and value != self._field_defaults[name]
+            if name not in ("seed", "disk_full", "journal", "cluster") and value != self._field_defaults[name]
         ]
         options += ["--disk-full"] if self.disk_full else []
         options += [f"--journal {self.journal}"] if self.journal is not None else []
+        options += ["--cluster"] if self.cluster else []
         return " ".join(["python -m tests.torture", f"--seed {self.seed}", *options])
 
 
@@ -69,6 +72,11 @@ def short(seed: int) -> Plan:
         disk_mib=48,
         full_s=1.0,
     )
+
+
+def short_cluster(seed: int) -> Plan:
+    """Return the plan that every run of the tests follows on a cluster."""
+    return short(seed)._replace(cluster=True, services=3, kills=6, seconds=12.0, rate=100.0)
 
 
 def rounds(plan: Plan) -> list[Plan]:
@@ -104,6 +112,16 @@ class Tally:
         self.resumes = 0
         """Rooms in which a subscriber went on from its position."""
         self.kills = 0
+        self.pauses = 0
+        """How often a router of a cluster stood still for a while."""
+        self.server_kills = 0
+        """NATS servers that were killed."""
+        self.leader_kills = 0
+        """Those of them that led the stream of events."""
+        self.majority_kills = 0
+        """How often two of three were away at once."""
+        self.freezes = 0
+        """How often a NATS server stood still for a while."""
         self.failed_starts = 0
         self.longest_start_s = 0.0
         self.full_s = 0.0
@@ -131,6 +149,12 @@ class Tally:
             f"followers  events {self.events}, drops {self.drops}, rooms resumed {self.resumes}",
             f"router     kills {self.kills}, slowest start {self.longest_start_s:.2f} s",
         ]
+        if self.server_kills:
+            lines.append(
+                f"cluster    routers that stood still {self.pauses}, NATS servers killed {self.server_kills} (leaders "
+                f"{self.leader_kills}, majorities {self.majority_kills}), that stood still {self.freezes}, "
+                f"starts that failed {self.failed_starts}"
+            )
         if self.full_s:
             again = "never" if self.recovered_s is None else f"{self.recovered_s:.2f} s later"
             lines.append(

@@ -30,7 +30,7 @@ class RouterProcess:
 
     Args:
         folder: Where its log goes.
-        journal: What `--journal` gets.
+        journal: What `--journal` gets; None: nothing, the router keeps its events in a cluster.
         tally: Where kills and starts are counted.
         settings: More of its settings.
         plugins: What it runs beside its own.
@@ -40,7 +40,7 @@ class RouterProcess:
     def __init__(
         self,
         folder: Path,
-        journal: str,
+        journal: str | None,
         tally: Tally,
         *,
         settings: Mapping[str, object] = _KEEP_ALL,
@@ -63,6 +63,11 @@ class RouterProcess:
     def pid(self) -> int:
         """Its process."""
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process.running
 
     def spawn(self) -> None:
         """Start it, and do not wait."""

@@ -10,7 +10,7 @@ from .disk import SmallDisk, small_disk
 from .faults import RECOVER_S, UNAVAILABLE, inflict
 from .plan import Outcome, Plan, Tally
 from .router import RouterProcess
-from .scene import SETTLE_S, play
+from .scene import play, shortcomings
 from .verdict import check
 
 __all__ = ["run"]
@@ -86,14 +86,7 @@ def _disk(plan: Plan, folder: Path) -> Iterator[SmallDisk | None]:
 
 
 def _complaints(plan: Plan, tally: Tally, verdict: str) -> Iterator[str]:
-    if not tally.acknowledged:
-        yield "no event was ever acknowledged"
-    if not tally.resumes:
-        yield "no subscriber resumed"
-    if tally.not_taken:
-        yield f"{tally.not_taken} events were not taken within {SETTLE_S:g} s after the last fault"
-    if "nobody was there" in verdict:
-        yield "events were acknowledged that no subscriber could have seen: nothing is known of them"
+    yield from shortcomings(tally, verdict)
     if plan.kills and tally.kills <= plan.kills:
         yield f"the router was killed {tally.kills} times, and should have been {plan.kills} times and once at the end"
     if plan.disk_full and not tally.refused.get(UNAVAILABLE):

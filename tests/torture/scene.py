@@ -6,6 +6,7 @@ In: a running router and what is to happen to it. Out: records for the checker, 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,18 +16,33 @@ from typing import Protocol
 from ..checker.records import Position
 from .plan import Plan, Tally
 from .recording import Recorder
-from .router import RouterProcess, RunFailed
+from .router import RunFailed
 from .service import Service
 from .subscriber import Subscriber, tops
 from .tasks import running, while_alive, within
 from .ways import over_http, over_websocket
 
-__all__ = ["SETTLE_S", "Casting", "Director", "play"]
+__all__ = ["Casting", "Director", "Serving", "play", "shortcomings"]
 
-SETTLE_S = 60.0
+_SETTLE_S = 60.0
 """How long what was published before the last fault may take to be taken, in seconds."""
 _LET_IN_S = 60.0
 _CATCH_UP_S = 120.0
+
+
+class Serving(Protocol):
+    """A router, or several of which it does not matter who comes to which."""
+
+    @property
+    def url(self) -> str:
+        """Where the next client connects to."""
+
+    @property
+    def api_url(self) -> str:
+        """Where the next call goes to."""
+
+    def last_lines(self) -> str:
+        """Return the end of the log."""
 
 
 class Director(Protocol):
@@ -65,7 +81,7 @@ class Casting:
         self,
         number: int,
         name: str,
-        router: RouterProcess,
+        router: Serving,
         positions: dict[str, Position | None],
         plan: Plan,
         recorder: Recorder,
@@ -74,7 +90,7 @@ class Casting:
         drops: bool = True,
     ) -> Subscriber:
         """Make a subscriber."""
-        url = router.url if self._url is None else self._url(number)
+        url = (lambda: router.url) if self._url is None else functools.partial(self._url, number)
         token = None if self._token is None else self._token(name)
         return Subscriber(name, url, positions, plan, recorder, tally, drops=drops, token=token)
 
@@ -83,7 +99,7 @@ async def play(
     plan: Plan,
     rooms: Sequence[str],
     records: Path,
-    router: RouterProcess,
+    router: Serving,
     tally: Tally,
     director: Director,
     casting: Casting | None = None,
@@ -140,11 +156,28 @@ async def play(
             each.write_end()
 
 
+def shortcomings(tally: Tally, verdict: str) -> Iterator[str]:
+    """Say what was not put to the test, or did not come to an end, whatever the checker found.
+
+    Args:
+        tally: What was counted.
+        verdict: What the checker said.
+    """
+    if not tally.acknowledged:
+        yield "no event was ever acknowledged"
+    if not tally.resumes:
+        yield "no subscriber resumed"
+    if tally.not_taken:
+        yield f"{tally.not_taken} events were not taken within {_SETTLE_S:g} s after the last fault"
+    if "nobody was there" in verdict:
+        yield "events were acknowledged that no subscriber could have seen: nothing is known of them"
+
+
 async def _publish(
     plan: Plan,
     rooms: Sequence[str],
     records: Path,
-    router: RouterProcess,
+    router: Serving,
     tally: Tally,
     director: Director,
     actor: type[Service],
@@ -161,7 +194,7 @@ async def _publish(
         await while_alive(asyncio.sleep(max(0.0, began + plan.seconds - time.monotonic())), [*tasks, *publishing])
         for service in services:
             service.stop()
-        if not await within(SETTLE_S, asyncio.wait(publishing)):
+        if not await within(_SETTLE_S, asyncio.wait(publishing)):
             for service in services:
                 service.give_up()
         await asyncio.gather(*publishing)
@@ -187,11 +220,11 @@ async def _service(
     number: int,
     rooms: Sequence[str],
     records: Path,
-    router: RouterProcess,
+    router: Serving,
     tally: Tally,
 ) -> AsyncIterator[Service]:
     name = f"service-{number}"
-    way = over_http(router.api_url) if number % 2 else over_websocket(router.url)
+    way = over_http(lambda: router.api_url) if number % 2 else over_websocket(lambda: router.url)
     with Recorder(records, name) as recorder:
         async with way as publish:
             yield actor(name, rooms, plan, publish, recorder, tally)

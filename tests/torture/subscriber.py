@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ class Subscriber:
 
     Args:
         name: Its name in the records.
-        url: Of the router.
+        url: Returns the address of a router, for each connection anew.
         positions: The rooms it follows, each with where to go on; None: from now on.
         plan: What the run does.
         recorder: Where its records go.
@@ -39,7 +39,7 @@ class Subscriber:
     def __init__(
         self,
         name: str,
-        url: str,
+        url: Callable[[], str],
         positions: dict[str, Position | None],
         plan: Plan,
         recorder: Recorder,
@@ -102,7 +102,7 @@ class Subscriber:
 
     async def _follow(self) -> None:
         async with connect(
-            self._url, proxy=None, compression=None, ping_interval=None, open_timeout=5.0, close_timeout=1.0
+            self._url(), proxy=None, compression=None, ping_interval=None, open_timeout=5.0, close_timeout=1.0
         ) as connection:
             self._connections += 1
             self._pinged = False

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import enum
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -68,15 +68,15 @@ class Way(Protocol):
 
 
 class _Http:
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: Callable[[], str]) -> None:
         self._session = session
-        self._url = f"{url}/v1/publish"
+        self._url = url
 
     async def publish(self, events: list[Event]) -> list[Answer]:
         bodies = [event.body for event in events]
         data = msgspec.json.encode(bodies[0] if len(bodies) == 1 else bodies)
         try:
-            async with self._session.post(self._url, data=data) as response:
+            async with self._session.post(f"{self._url()}/v1/publish", data=data) as response:
                 answer = msgspec.json.decode(await response.read())
         except aiohttp.ClientConnectorError:
             return [Nothing.NOT_SENT] * len(events)
@@ -88,8 +88,8 @@ class _Http:
 
 
 @asynccontextmanager
-async def over_http(url: str) -> AsyncIterator[Way]:
-    """Publish with `POST /v1/publish`."""
+async def over_http(url: Callable[[], str]) -> AsyncIterator[Way]:
+    """Publish with `POST /v1/publish`, each time to the address that `url` returns then."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S)) as session:
         yield _Http(session, url)
 
@@ -98,7 +98,7 @@ async def over_http(url: str) -> AsyncIterator[Way]:
 
 
 class _WebSocket:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: Callable[[], str]) -> None:
         self._url = url
         self._ids = itertools.count(1)
         self._connection: ClientConnection | None = None
@@ -128,7 +128,7 @@ class _WebSocket:
         """Be connected, again and again."""
         while True:
             with contextlib.suppress(WebSocketException, OSError, TimeoutError):
-                async with connect(self._url, proxy=None, compression=None, ping_interval=None) as connection:
+                async with connect(self._url(), proxy=None, compression=None, ping_interval=None) as connection:
                     await _say(connection, "hello")
                     await self._read(connection)
             await asyncio.sleep(_BACK_S)
@@ -149,8 +149,8 @@ class _WebSocket:
 
 
 @asynccontextmanager
-async def over_websocket(url: str) -> AsyncIterator[Way]:
-    """Publish with `publish` over one connection, which is opened again when it breaks."""
+async def over_websocket(url: Callable[[], str]) -> AsyncIterator[Way]:
+    """Publish with `publish` over one connection; when it breaks, one is opened to what `url` returns then."""
     way = _WebSocket(url)
     running = asyncio.create_task(way.run())
     try:
