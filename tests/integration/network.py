@@ -98,28 +98,28 @@ async def slow_network(url: str, *, delay_s: float, seed: int) -> AsyncIterator[
 
 
 class Relay:
-    """A line to a router that can be cut, stopped, or led to another one; its own address stays.
+    """A line to a server that can be cut, stopped, or led to another one; its own address stays.
 
     Args:
-        url: `ws://HOST:PORT/PATH` of the router.
+        url: Of the server, a router's `ws://HOST:PORT/PATH` or a NATS server's `nats://HOST:PORT`.
     """
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
         self._ends: set[asyncio.StreamWriter] = set()
         self._lines: set[asyncio.Task[None] | None] = set()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._flowing, self._returning = asyncio.Event(), asyncio.Event()
+        self.go_on()
         self._server: asyncio.Server
         self.url = ""
 
     async def __aenter__(self) -> Relay:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
-        self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}{self._parts.path}"
+        self.url = f"{self._parts.scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}{self._parts.path}"
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        self._flowing.set()
+        self.go_on()
         self._server.close()
         self.cut()
         async with asyncio.timeout(WAIT_S):
@@ -134,13 +134,16 @@ class Relay:
         for end in self._ends:
             end.transport.abort()
 
-    def stop(self) -> None:
-        """Carry nothing any more to the clients, and take nothing for them from the router."""
+    def stop(self, *, both: bool = False) -> None:
+        """Carry nothing any more to the clients, and take nothing for them from the server; `both`: nor from them."""
         self._flowing.clear()
+        if both:
+            self._returning.clear()
 
     def go_on(self) -> None:
         """Carry on."""
         self._flowing.set()
+        self._returning.set()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = asyncio.current_task()
@@ -161,17 +164,16 @@ class Relay:
         ends = {writer, far_writer}
         self._ends |= ends
         try:
-            await asyncio.gather(self._carry(reader, far_writer, None), self._carry(far_reader, writer, self._flowing))
+            await asyncio.gather(
+                self._carry(reader, far_writer, self._returning), self._carry(far_reader, writer, self._flowing)
+            )
         finally:
             self._ends -= ends
 
-    async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event | None
-    ) -> None:
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         with contextlib.suppress(ConnectionError):
             while True:
-                if flowing is not None:
-                    await flowing.wait()
+                await flowing.wait()
                 data = await reader.read(_RELAYED_BYTES)
                 if not data:
                     break

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from postroom_client import testing
@@ -97,13 +98,19 @@ class RouterProcess:
         if not patient:
             self._tally.longest_start_s = max(self._tally.longest_start_s, time.monotonic() - began)
 
-    async def pause(self, seconds: float) -> None:
-        """Let it stand still for a while, as a machine that swaps or a virtual one that is moved does."""
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let it stand still during the block, as a machine that swaps or a virtual one that is moved does."""
         self._process.send_signal(signal.SIGSTOP)
         try:
-            await asyncio.sleep(seconds)
+            yield
         finally:
             self._process.send_signal(signal.SIGCONT)
+
+    async def pause(self, seconds: float) -> None:
+        """Let it stand still for a while."""
+        with self.standing_still():
+            await asyncio.sleep(seconds)
 
     async def kill(self) -> None:
         """End it without a word."""

@@ -1,0 +1,59 @@
+"""Three NATS servers, which keep each event three times: one is lost, then the one that leads, then all but one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from ..integration.services import in_chain, numbers
+from ..native_client import NativeClient
+from ..nats_server import NatsServer
+from ..torture.cluster.cluster import leader
+from .nodes import nodes, publish, publish_until_taken, same_everywhere, until_ready
+
+ROOM = "doc:1"
+
+
+async def test_a_cluster_that_loses_one_server_and_then_its_leader_loses_no_event(
+    servers: list[NatsServer], tmp_path: Path
+) -> None:
+    """Without two of three nothing is kept, and nothing is acknowledged."""
+    urls = tuple(server.url for server in servers)
+    async with nodes(tmp_path, urls, urls[::-1], replicas=3) as routers:
+        first, second = routers
+        async with NativeClient(first.url) as near, NativeClient(second.url) as far:
+            joined = [await client.subscribe(ROOM) for client in (near, far)]
+            await publish_until_taken(near, ROOM, 1)
+            follower = _another(servers, await _leader(servers))
+            follower.kill()
+            await publish_until_taken(near, ROOM, *range(2, 20))
+            follower.start()
+            await follower.ready()
+            lost = await _leader(servers)
+            lost.kill()
+            await publish_until_taken(far, ROOM, *range(20, 40))
+            assert await _leader([each for each in servers if each is not lost]) is not lost
+            follower = _another(servers, await _leader(servers), lost)
+            follower.kill()
+            answer = await publish(near, ROOM, 40)
+            assert (answer["type"], answer["temporary"]) == ("error", True), answer
+            lost.start()
+            follower.start()
+            await asyncio.gather(*(server.ready() for server in servers))
+            for router in routers:
+                await until_ready(router, within_s=20.0)
+            receipts = await publish_until_taken(near, ROOM, *range(40, 50))
+            events = await same_everywhere(49, ROOM, [near, far])
+            assert numbers(events) == list(range(1, 50))
+            assert in_chain(events, joined[0]["offset"]) == receipts[-1]["offset"]
+
+
+async def _leader(servers: list[NatsServer]) -> NatsServer:
+    async with asyncio.timeout(10.0):
+        while (found := await leader(servers)) is None:  # noqa: ASYNC110  # another process tells no event of ours
+            await asyncio.sleep(0.1)
+    return found
+
+
+def _another(servers: list[NatsServer], *but: NatsServer) -> NatsServer:
+    return next(server for server in servers if server not in but)
