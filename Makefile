@@ -21,7 +21,7 @@ help:
 	@echo "make lint   check style        make types  check types"
 	@echo "make bench  measure (NAME=fanout for one)"
 	@echo "make bench-docs  write what was measured last into the documentation"
-	@echo "make torture  kill the router under load, fill its disk, cut its power (minutes): nothing acknowledged may be lost"
+	@echo "make torture  kill routers and NATS under load, fill disks, cut the power (minutes): nothing acknowledged may be lost"
 	@echo "make simulate  live through SEEDS=$(SEEDS) simulated histories, each with faults of its own"
 	@echo "make soak   half an hour of churn, chaos and slow clients: nothing may grow or be left over (MINUTES=5 for less)"
 	@echo "make fuzz   try mutated input on every decoder, a connection and a socket (SECONDS=60 each, NAME=frames for one)"
@@ -65,6 +65,7 @@ torture: setup
 	$(BIN)/python -m tests.torture --disk-full --kills 0 --seconds 30
 	$(BIN)/python -m tests.torture --disk-full --kills 5 --seconds 30
 	$(BIN)/python -m tests.torture.power --cuts 1000
+	$(BIN)/python -m tests.torture --cluster
 
 simulate: setup
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -22,6 +22,8 @@ REPOSITORY = Path(__file__).parents[1]
         "torture --kills -1",
         "torture --seconds nan",
         "torture --journal memory",
+        "torture --disk-full --cluster",
+        "torture --journal x.db --cluster",
         "torture.power --cuts 0",
         "soak --minutes -1",
         "soak --minutes nan",

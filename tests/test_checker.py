@@ -241,6 +241,23 @@ def test_offsets_that_grow_by_more_than_one_are_a_whole_chain(book: Book) -> Non
     assert book.wrong() == {}
 
 
+def test_markers_and_what_is_missing_cover_offsets_that_other_rooms_have(book: Book) -> None:
+    """In a cluster all rooms share one row of offsets, and those in between are of no room that is judged here."""
+    book.acknowledged(4, 9, 15, 21)
+    for name in ("ann", "bob"):
+        subscriber = book.subscriber(name)
+        subscriber.gets(4, prev=0)
+        subscriber.is_told(5, 9, "conflated")
+        subscriber.gets(15, prev=9)
+        subscriber.resumes(4, "partial", 21, replay=1, missing={"from": 5, "to": 15})
+        subscriber.gets(21, prev=15)
+        subscriber.resumes(21, "full", 21)
+        subscriber.stays_to_the_end()
+    findings = book.findings()
+    assert findings.violations == 0
+    assert findings.counts["acknowledged, and skipped by all"] == 1
+
+
 def test_what_the_router_publishes_itself_is_no_phantom(book: Book) -> None:
     ann = book.subscriber()
     ann.gets(1, kind="alert.acknowledged", event_id="x/ack", number=None)
@@ -419,6 +436,31 @@ def test_a_broken_chain_without_a_marker_is_a_silent_gap(book: Book) -> None:
         "silent gap: session:1: at bob, connection 1: "
         "offsets 2 to 3 did not come, and nothing says so: then came offset 4 (e4), which follows 3"
     ]
+
+
+def test_what_is_passed_over_is_found_where_offsets_grow_by_more_than_one(book: Book) -> None:
+    """The chain tells, and the receipts: an offset that is not there may be of another room."""
+    book.acknowledged(4, 9, 15, 21)
+    ann = book.subscriber()
+    ann.gets(4, prev=0)
+    ann.gets(15, prev=9)
+    bob = book.subscriber("bob")
+    bob.gets(4, prev=0)
+    bob.gets(15, prev=4)
+    bob.stays_to_the_end()
+    findings = book.findings()
+    assert findings.found == {Kind.SILENT_GAP: 1, Kind.DIVERGENT: 1, Kind.LOST: 1}
+
+
+def test_who_resumes_where_a_router_is_behind_is_found(book: Book) -> None:
+    """Another router of the cluster says `full`, and has not yet got what the client has."""
+    book.acknowledged(4, 9)
+    ann = book.subscriber()
+    ann.gets(4, prev=0)
+    ann.gets(9, prev=4)
+    ann.resumes(9, "full", 4)
+    ann.gets(9, prev=4)
+    assert book.wrong() == {"fabricated full": 1, "twice": 1}
 
 
 def test_a_marker_that_begins_too_late_leaves_a_silent_gap(book: Book) -> None:
