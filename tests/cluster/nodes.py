@@ -50,13 +50,13 @@ async def readiness(router: RouterProcess) -> tuple[int, Message]:
         return response.status, json.loads(await response.read())
 
 
-async def until_ready(router: RouterProcess, *, ready: bool = True, within_s: float = WAIT_S) -> Message:
-    """Wait until a router says that it is ready, or that it is not; return what it says."""
+async def until_ready(router: RouterProcess, *, ready: bool = True, why: str = "", within_s: float = WAIT_S) -> Message:
+    """Wait until a router says that it is ready, or that it is not, and `why`; return what it says."""
     deadline = time.monotonic() + within_s
     while True:
         status, said = await readiness(router)
         assert (status == 200) == said["ready"], said
-        if said["ready"] == ready:
+        if said["ready"] == ready and why in (said["reason"] or ""):
             return said
         assert time.monotonic() < deadline, f"ready is not {ready} within {within_s:g} s: {said}"
         await asyncio.sleep(_AGAIN_S)

@@ -175,6 +175,7 @@ class Relay:
             while True:
                 await flowing.wait()
                 data = await reader.read(_RELAYED_BYTES)
+                await flowing.wait()
                 if not data:
                     break
                 writer.write(data)
