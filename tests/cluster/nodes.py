@@ -17,7 +17,7 @@ from ..torture.cluster.cluster import router_on
 from ..torture.plan import Tally
 from ..torture.router import RouterProcess
 
-__all__ = ["logged", "nodes", "publish", "publish_until_taken", "readiness", "same_everywhere", "until_ready"]
+__all__ = ["event", "logged", "nodes", "publish", "publish_until_taken", "readiness", "same_everywhere", "until_ready"]
 
 _AGAIN_S = 0.05
 
@@ -62,9 +62,14 @@ async def until_ready(router: RouterProcess, *, ready: bool = True, why: str = "
         await asyncio.sleep(_AGAIN_S)
 
 
+def event(room: str, n: int) -> Message:
+    """Return what is published as event `n`, which has an id of its own."""
+    return {"room": room, "kind": "app.step", "data": {"n": n}, "event_id": f"{room}.{n}"}
+
+
 async def publish(client: NativeClient, room: str, n: int) -> Message:
-    """Publish event `n`, which has an id of its own; return the answer, which may be an error."""
-    return await client.ask("publish", room=room, kind="app.step", data={"n": n}, event_id=f"{room}.{n}")
+    """Publish event `n`; return the answer, which may be an error."""
+    return await client.ask("publish", **event(room, n))
 
 
 async def publish_until_taken(client: NativeClient, room: str, *ns: int, within_s: float = 20.0) -> list[Message]:

@@ -11,7 +11,7 @@ from ..integration.network import Relay
 from ..integration.services import in_chain, numbers
 from ..native_client import NativeClient
 from ..nats_server import NatsServer
-from .nodes import logged, nodes, publish, publish_until_taken, same_everywhere, until_ready
+from .nodes import event, logged, nodes, publish, publish_until_taken, same_everywhere, until_ready
 
 ROOM = "doc:1"
 FOUND_OUT_S = 6.0
@@ -67,7 +67,7 @@ async def test_a_router_that_is_cut_off_from_nats_says_so_and_catches_up(
         await publish_until_taken(far, ROOM, 1)
         line.stop(both=both)
         # The router does not know yet.
-        await service.send("publish", id="under way", room=ROOM, kind="app.step", data={"n": 2}, event_id=f"{ROOM}.2")
+        await service.send("publish", id="under way", **event(ROOM, 2))
         await until_ready(cut_off, ready=False, why=line.url.removeprefix("nats://"), within_s=FOUND_OUT_S)
         assert logged(cut_off, "cluster_link_lost")
         refused = await publish(far, ROOM, 3)

@@ -9,9 +9,11 @@ from ..integration.services import in_chain, numbers
 from ..native_client import NativeClient
 from ..nats_server import NatsServer
 from ..torture.cluster.cluster import leader
-from .nodes import nodes, publish, publish_until_taken, same_everywhere, until_ready
+from .nodes import event, nodes, publish, publish_until_taken, same_everywhere, until_ready
 
 ROOM = "doc:1"
+STILL_S = 2.0
+"""Long enough for a router to send once more what nobody has confirmed."""
 
 
 async def test_a_cluster_that_loses_one_server_and_then_its_leader_loses_no_event(
@@ -21,7 +23,11 @@ async def test_a_cluster_that_loses_one_server_and_then_its_leader_loses_no_even
     urls = tuple(server.url for server in servers)
     async with nodes(tmp_path, urls, urls[::-1], replicas=3) as routers:
         first, second = routers
-        async with NativeClient(first.url) as near, NativeClient(second.url) as far:
+        async with (
+            NativeClient(first.url) as near,
+            NativeClient(first.url) as service,
+            NativeClient(second.url) as far,
+        ):
             joined = [await client.subscribe(ROOM) for client in (near, far)]
             await publish_until_taken(near, ROOM, 1)
             follower = _another(servers, await _leader(servers))
@@ -35,14 +41,20 @@ async def test_a_cluster_that_loses_one_server_and_then_its_leader_loses_no_even
             assert await _leader([each for each in servers if each is not lost]) is not lost
             follower = _another(servers, await _leader(servers), lost)
             follower.kill()
-            answer = await publish(near, ROOM, 40)
-            assert (answer["type"], answer["temporary"]) == ("error", True), answer
+            await service.send("publish", id="under way", **event(ROOM, 40))  # nobody can tell yet
+            await until_ready(first, ready=False, why="JetStream")
+            refused = await publish(near, ROOM, 41)
+            assert (refused["type"], refused["code"]) == ("error", "journal_unavailable"), refused
+            await asyncio.sleep(STILL_S)
             lost.start()
             follower.start()
             await asyncio.gather(*(server.ready() for server in servers))
             for router in routers:
                 await until_ready(router, within_s=20.0)
-            receipts = await publish_until_taken(near, ROOM, *range(40, 50))
+            receipt = await service.next()
+            assert (receipt["type"], receipt["id"]) == ("published", "under way"), receipt
+            assert not receipt["duplicate"]
+            receipts = await publish_until_taken(near, ROOM, *range(41, 50))
             events = await same_everywhere(49, ROOM, [near, far])
             assert numbers(events) == list(range(1, 50))
             assert in_chain(events, joined[0]["offset"]) == receipts[-1]["offset"]

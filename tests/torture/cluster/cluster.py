@@ -68,6 +68,7 @@ class Cluster:
             router_on(urls, folder, f"node-{number}", tally, replicas=len(servers)) for number in range(1, routers + 1)
         ]
         self._source = source
+        self._started = False
 
     @property
     def url(self) -> str:
@@ -90,10 +91,11 @@ class Cluster:
             RunFailed: A router was not ready within 30 s.
         """
         await self.servers_ready()
-        await asyncio.gather(*(router.start() for router in self.routers))
+        await asyncio.gather(*(router.start(patient=True) for router in self.routers))
+        self._started = True
 
     async def servers_ready(self) -> None:
-        """Wait until every NATS server can be used, and the stream of events has a leader if it is there.
+        """Wait until every NATS server can be used, and the stream of events has a leader once it is there.
 
         Raises:
             RunFailed: That took more than 30 s.
@@ -101,6 +103,8 @@ class Cluster:
         try:
             async with asyncio.timeout(_READY_S):
                 await asyncio.gather(*(server.ready() for server in self.servers))
+                while self._started and await leader(self.servers) is None:  # noqa: ASYNC110  # another process's event
+                    await asyncio.sleep(0.1)
         except TimeoutError:
             raise RunFailed(f"NATS was not ready within {_READY_S:g} s\n{self.servers[0].log[-2000:]}") from None
 

@@ -10,6 +10,8 @@ __all__ = ["unexplained"]
 
 _EXPLAINED = frozenset({"cluster_link_lost", "journal_unavailable"})
 """Errors that a router on a NATS that fails has to log."""
+_NO_START = ("postroom: JetStream ", "postroom: NATS ")
+"""What a router says that cannot start for NATS is away."""
 
 
 def unexplained(log: Path) -> Iterator[str]:
@@ -18,7 +20,8 @@ def unexplained(log: Path) -> Iterator[str]:
         try:
             said = json.loads(line)
         except ValueError:
-            yield line
+            if not line.startswith(_NO_START):
+                yield line
             continue
         if said["level"] in ("error", "critical") and said["event"] not in _EXPLAINED:
             yield line
