@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from postroom_client.testing._control import Control
 
 from ..torture.plan import Plan
 from ..torture.router import RouterProcess
-from ..torture.service import Service
 from ..torture.tasks import running
 from .looks import counts_as
 from .nuisance import nuisance
 from .plan import SoakPlan
 
-__all__ = ["Chaos", "SessionService"]
+__all__ = ["Chaos"]
 
 _ACTORS = (
     *("Connection", "Room", "Connection", "Room", "Supervisor"),
@@ -25,8 +23,6 @@ _ACTORS = (
     *("Connection", "Room", "Connection", "Connection", "Journal"),
 )
 """In this order they are made to fail; none of those that there are few of so often that its supervisor gives it up."""
-_STEPS = 25
-"""Events of one run of a session."""
 
 
 class Chaos:
@@ -78,18 +74,3 @@ class Chaos:
         counts, as_wanted = await counts_as(self._plugin, self._settled)
         if not as_wanted:
             self.complaint = f"round {self._number}: while everybody was connected there were {counts}"
-
-
-class SessionService(Service):
-    """A service whose sessions start, make progress, end, and start again."""
-
-    def content(self, room: str, number: int) -> tuple[str, dict[str, Any]]:
-        """Choose kind and data of a room's next event."""
-        if not room.startswith("session:"):
-            return super().content(room, number)
-        step = number % _STEPS
-        if step == 1:
-            return "session", {"status": "started"}
-        if step == 0:
-            return "session", {"status": self.random.choice(["completed", "failed", "cancelled"])}
-        return "progress", {"current": step, "total": _STEPS, "message": f"step {step}"}

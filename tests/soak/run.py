@@ -17,12 +17,12 @@ from ..torture.plan import Tally
 from ..torture.recording import Recorder
 from ..torture.router import RouterProcess, RunFailed
 from ..torture.scene import Casting, play
-from ..torture.service import Service
+from ..torture.service import Service, SessionService
 from ..torture.subscriber import Subscriber, tops
 from ..torture.tasks import running, within
 from ..torture.verdict import check
 from ..torture.ways import over_websocket
-from .chaos import Chaos, SessionService
+from .chaos import Chaos
 from .looks import Look, counts_as, look
 from .plan import SECRET, SETTINGS, SoakPlan
 from .supervision import Supervision

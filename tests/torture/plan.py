@@ -114,6 +114,8 @@ class Tally:
         self.kills = 0
         self.pauses = 0
         """How often a router of a cluster stood still for a while."""
+        self.rolls = 0
+        """How often one was stopped in good order and started again."""
         self.server_kills = 0
         """NATS servers that were killed."""
         self.leader_kills = 0
@@ -151,9 +153,9 @@ class Tally:
         ]
         if self.server_kills:
             lines.append(
-                f"cluster    routers that stood still {self.pauses}, NATS servers killed {self.server_kills} (leaders "
-                f"{self.leader_kills}, majorities {self.majority_kills}), that stood still {self.freezes}, "
-                f"starts that failed {self.failed_starts}"
+                f"cluster    routers stood still {self.pauses} times, drained {self.rolls}, starts that failed "
+                f"{self.failed_starts}; NATS servers killed {self.server_kills} (leaders {self.leader_kills}, "
+                f"majorities {self.majority_kills}), stood still {self.freezes} times"
             )
         if self.full_s:
             again = "never" if self.recovered_s is None else f"{self.recovered_s:.2f} s later"

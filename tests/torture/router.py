@@ -16,6 +16,7 @@ from .plan import Tally
 __all__ = ["RouterProcess", "RunFailed"]
 
 _START_S = 30.0
+_PATIENT_S = 90.0
 _REPOSITORY = Path(__file__).parents[2]
 
 _KEEP_ALL: Mapping[str, object] = {"history_events": 1_000_000, "history_s": 86_400}
@@ -81,13 +82,14 @@ class RouterProcess:
             patient: Whether to start it again when it ends by itself, as an init system does.
 
         Raises:
-            RunFailed: It ended by itself, or was not ready within 30 s.
+            RunFailed: It ended by itself, or was not ready within 30 s; with patience within 90 s.
         """
         began = time.monotonic()
+        most_s = _PATIENT_S if patient else _START_S
         self.spawn()
         while not await asyncio.to_thread(self._process.ready):
-            if time.monotonic() - began > _START_S:
-                raise RunFailed(f"the router was not ready within {_START_S:g} s\n{self.last_lines()}")
+            if time.monotonic() - began > most_s:
+                raise RunFailed(f"the router was not ready within {most_s:g} s\n{self.last_lines()}")
             if not self._process.running:
                 if not patient:
                     raise RunFailed(f"the router ended with {self._process.exit_code}\n{self.last_lines()}")
@@ -118,6 +120,15 @@ class RouterProcess:
             raise RunFailed(f"the router ended with {self._process.exit_code} by itself\n{self.last_lines()}")
         await asyncio.to_thread(self._process.kill)
         self._tally.kills += 1
+
+    async def drain(self) -> None:
+        """End it as an operator does who starts it again.
+
+        Raises:
+            RunFailed: It did not end, or not in good order.
+        """
+        if exit_code := await asyncio.to_thread(self._process.stop):
+            raise RunFailed(f"the router drained and ended with {exit_code}\n{self.last_lines()}")
 
     async def stop(self) -> None:
         """End it as an operator does, or at once if it does not."""

@@ -12,7 +12,7 @@ from .plan import Plan, Tally
 from .recording import Recorder
 from .ways import Answer, Event, Nothing, Refused, Way
 
-__all__ = ["Service"]
+__all__ = ["Service", "SessionService"]
 
 _AT_ONCE = 8
 """Publishes of one service that are under way at a time."""
@@ -26,6 +26,8 @@ _AGAIN = 0.03
 _WRONG = 0.01
 """How often an event is one that must be refused."""
 _BACK_S = 0.25
+_STEPS = 25
+"""Events of one run of a session."""
 
 
 class Service:
@@ -136,3 +138,18 @@ class Service:
                 code=code,
             )
         )
+
+
+class SessionService(Service):
+    """A service whose sessions start, make progress, end, and start again."""
+
+    def content(self, room: str, number: int) -> tuple[str, dict[str, Any]]:
+        """Choose kind and data of a room's next event."""
+        if not room.startswith("session:"):
+            return super().content(room, number)
+        step = number % _STEPS
+        if step == 1:
+            return "session", {"status": "started"}
+        if step == 0:
+            return "session", {"status": self.random.choice(["completed", "failed", "cancelled"])}
+        return "progress", {"current": step, "total": _STEPS, "message": f"step {step}"}

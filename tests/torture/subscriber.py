@@ -15,7 +15,7 @@ from ..checker.records import End, Event, Missing, Position, Skipped, Subscribed
 from .plan import Plan, Tally
 from .recording import Recorder
 
-__all__ = ["Subscriber", "tops"]
+__all__ = ["Subscriber", "states", "tops"]
 
 _BACK_S = 0.4
 _BY_SUBSCRIBE = 0.25
@@ -241,7 +241,12 @@ class _SentAway(Exception):
 
 async def tops(url: str, rooms: Iterable[str]) -> dict[str, Position]:
     """Ask the router how far each room has come; those in which nothing ever happened are left out."""
-    found: dict[str, Position] = {}
+    return {room: Position(said["epoch"], said["offset"]) for room, said in (await states(url, rooms)).items()}
+
+
+async def states(url: str, rooms: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Ask the router for the state of each room; those in which nothing ever happened are left out."""
+    found: dict[str, dict[str, Any]] = {}
     async with connect(url, proxy=None, compression=None, ping_interval=None) as connection:
         await _say(connection, "hello")
         await connection.recv()
@@ -249,7 +254,7 @@ async def tops(url: str, rooms: Iterable[str]) -> dict[str, Position]:
             await _say(connection, "state", id=room, room=room)
             said = msgspec.json.decode(await connection.recv())
             if said["type"] == "state":
-                found[room] = Position(said["epoch"], said["offset"])
+                found[room] = said
             elif said.get("code") != "not_found":
                 raise ValueError(f"asked for the state of {room}, the router says {said}")
     return found

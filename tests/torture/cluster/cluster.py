@@ -9,24 +9,25 @@ import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import nats
 import nats.errors
 from websockets.exceptions import WebSocketException
 
-from ...checker.records import Position
 from ...nats_server import NatsServer
 from ..plan import Tally
 from ..router import RouterProcess, RunFailed
-from ..subscriber import tops
+from ..subscriber import states
 
 __all__ = ["Cluster", "leader", "router_on"]
 
-_NAME = "postroom"
+_EVENTS = "postroom.room.>"
 _AGREE_S = 60.0
 _READY_S = 30.0
-_KEEP_ALL: Mapping[str, object] = {"history_events": 1_000_000, "history_s": 86_400}
+_SETTINGS: Mapping[str, object] = {"history_events": 1_000_000, "history_s": 86_400, "drain_s": 1}
+"""Room for every event, so that no position expires; and who is to go, goes soon."""
 
 
 def router_on(
@@ -45,7 +46,7 @@ def router_on(
     place = folder / node
     place.mkdir(parents=True)
     ours = {"cluster": list(urls), "node": node, "cluster_replicas": replicas}
-    return RouterProcess(place, None, tally, settings={**_KEEP_ALL, **ours, **settings})
+    return RouterProcess(place, None, tally, settings={**_SETTINGS, **ours, **settings})
 
 
 class Cluster:
@@ -109,11 +110,11 @@ class Cluster:
             raise RunFailed(f"NATS was not ready within {_READY_S:g} s\n{self.servers[0].log[-2000:]}") from None
 
     async def agree(self, rooms: Iterable[str]) -> bool:
-        """Wait until all routers say that the rooms have come equally far; return whether they do within 60 s."""
+        """Wait until all routers say that the rooms stand alike in every particular; return whether they do in 60 s."""
         deadline = time.monotonic() + _AGREE_S
         rooms = list(rooms)
         while True:
-            said = await asyncio.gather(*(_tops(router, rooms) for router in self.routers))
+            said = await asyncio.gather(*(_states(router, rooms) for router in self.routers))
             if said[0] is not None and all(other == said[0] for other in said):
                 return True
             if time.monotonic() > deadline:
@@ -125,15 +126,15 @@ class Cluster:
         await asyncio.gather(*(router.stop() for router in self.routers))
 
 
-async def _tops(router: RouterProcess, rooms: list[str]) -> dict[str, Position] | None:
+async def _states(router: RouterProcess, rooms: list[str]) -> dict[str, dict[str, Any]] | None:
     with contextlib.suppress(ValueError, WebSocketException, OSError, TimeoutError, msgspec.DecodeError):
         async with asyncio.timeout(10.0):
-            return await tops(router.url, rooms)
+            return await states(router.url, rooms)
     return None
 
 
 async def leader(servers: Sequence[NatsServer]) -> NatsServer | None:
-    """Find out which server leads the stream of events; None: nobody says so now."""
+    """Find out which server leads the stream of events; None: nobody says so now, or a stream has no leader."""
     for server in servers:
         with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
             async with asyncio.timeout(2.0):
@@ -150,11 +151,10 @@ async def _leader(server: NatsServer) -> str | None:
         answer = json.loads((await client.request("$JS.API.STREAM.LIST", b"", timeout=1.0)).data)
     finally:
         await client.close()
-    for stream in answer.get("streams") or ():
-        if any(subject.startswith(f"{_NAME}.room.") for subject in stream["config"]["subjects"]):
-            name: str | None = stream.get("cluster", {}).get("leader")
-            return name
-    return None
+    leaders: dict[str, str | None] = {
+        stream["config"]["subjects"][0]: stream.get("cluster", {}).get("leader") for stream in answer["streams"] or ()
+    }
+    return leaders.get(_EVENTS) if all(leaders.values()) else None
 
 
 async def _quiet(_error: Exception) -> None:

@@ -13,10 +13,14 @@ __all__ = ["inflict"]
 
 _AWAY_S = 2.0
 """How long somebody who was killed stays away, at most."""
+_LED_S = 2.0
+"""How long the streams have leaders between two kills of servers, at least."""
 _STILL_S = 4.0
 """How long somebody stands still, at most: longer than it takes to be given up."""
 _STILL = 0.3
 """How often somebody stands still after somebody was killed."""
+_DRAINED = 0.3
+"""How often a router is stopped in good order and started again, as for a new version of it."""
 _MAJORITY = 0.2
 """How often two NATS servers are killed at once, so that nothing can be kept for a while."""
 
@@ -45,6 +49,11 @@ async def _routers(plan: Plan, cluster: Cluster, tally: Tally) -> None:
         if source.random() < _STILL:
             tally.pauses += 1
             await source.choice(cluster.routers).pause(source.uniform(0.5, _STILL_S))
+        if source.random() < _DRAINED:
+            tally.rolls += 1
+            router = source.choice(cluster.routers)
+            await router.drain()
+            await router.start(patient=True)
 
 
 async def _servers(plan: Plan, cluster: Cluster, tally: Tally) -> None:
@@ -52,7 +61,7 @@ async def _servers(plan: Plan, cluster: Cluster, tally: Tally) -> None:
     kills = server_kills(plan)
     pause_s = plan.seconds / (kills + 1)
     for number in range(kills):
-        await asyncio.sleep(source.uniform(0.3, 1.0) * pause_s)
+        await asyncio.sleep(max(_LED_S, source.uniform(0.3, 1.0) * pause_s))
         victims = source.sample(cluster.servers, 2 if source.random() < _MAJORITY else 1)
         leading = await leader(cluster.servers)
         if number % 2 == 0 and leading is not None and leading not in victims:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ...nats_server import nats_servers
 from ..plan import Outcome, Plan, Tally
-from ..scene import play, shortcomings
+from ..scene import Casting, play, shortcomings
+from ..service import SessionService
 from ..verdict import check
 from .cluster import Cluster
 from .faults import inflict, router_kills, server_kills
@@ -36,14 +37,14 @@ async def run_cluster(plan: Plan, folder: Path) -> Outcome:
     records = folder / "records"
     records.mkdir()
     tally = Tally()
-    rooms = [f"torture:{number}" for number in range(1, plan.rooms + 1)]
+    rooms = [f"{'session' if number % 2 else 'torture'}:{number}" for number in range(1, plan.rooms + 1)]
     with nats_servers(folder, _EACH) as servers:
         cluster = Cluster(folder, servers, _EACH, tally, plan.random("cluster"))
         torture = _Torture(plan, cluster, rooms, tally)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(cluster.stop)
             await cluster.start()
-            await play(plan, rooms, records, cluster, tally, torture)
+            await play(plan, rooms, records, cluster, tally, torture, Casting(SessionService))
     verdict, exit_code = await check(records)
     logged = [line for router in cluster.routers for line in unexplained(router.log)]
     complaints = [*torture.complaints, *_complaints(plan, tally, verdict), *(f"in a router's log: {x}" for x in logged)]
@@ -81,7 +82,7 @@ class _Torture:
         await self._cluster.servers_ready()
         await self._cluster.routers[0].start(patient=True)
         if not await self._cluster.agree(self._rooms):
-            self.complaints.append("the routers did not agree on how far each room has come")
+            self.complaints.append("the routers did not agree on how each room stands")
 
     async def gathered(self) -> None:
         """Nothing more."""
