@@ -66,6 +66,7 @@ torture: setup
 	$(BIN)/python -m tests.torture --disk-full --kills 5 --seconds 30
 	$(BIN)/python -m tests.torture.power --cuts 1000
 	$(BIN)/python -m tests.torture --cluster
+	$(BIN)/python -m tests.torture --cluster --history 50
 
 simulate: setup
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
         "torture --kills -1",
         "torture --seconds nan",
         "torture --journal memory",
+        "torture --history 0",
         "torture --disk-full --cluster",
         "torture --journal x.db --cluster",
         "torture.power --cuts 0",

@@ -108,6 +108,7 @@ def _options() -> argparse.Namespace:
         ("subscribers", "that drop and resume"),
         ("rooms-each", "rooms of one subscriber"),
         ("kills", "with SIGKILL, under load; more than 50 are shared out over several runs"),
+        ("history", "events that a room keeps"),
         ("disk-mib", "size of the disk that is filled"),
     ):
         default = getattr(plan, name.replace("-", "_"))

@@ -37,6 +37,8 @@ class Plan(NamedTuple):
     """How long the disk stays full after the first event was refused; with kills as long again after one."""
     journal: str | None = None
     """What `--journal` gets; None: a file in the run's folder, or on the small disk."""
+    history: int = 1_000_000
+    """Events that a room keeps: by default all. Who comes back after more is told what is missing."""
     cluster: bool = False
     """Whether there are three routers on three NATS servers; kills are shared out among them."""
 

@@ -13,13 +13,13 @@ from postroom_client import testing
 
 from .plan import Tally
 
-__all__ = ["RouterProcess", "RunFailed"]
+__all__ = ["KEEP_ALL", "RouterProcess", "RunFailed"]
 
 _START_S = 30.0
 _PATIENT_S = 90.0
 _REPOSITORY = Path(__file__).parents[2]
 
-_KEEP_ALL: Mapping[str, object] = {"history_events": 1_000_000, "history_s": 86_400}
+KEEP_ALL: Mapping[str, object] = {"history_events": 1_000_000, "history_s": 86_400}
 """Room for every event, so that no position expires."""
 
 
@@ -45,7 +45,7 @@ class RouterProcess:
         journal: str | None,
         tally: Tally,
         *,
-        settings: Mapping[str, object] = _KEEP_ALL,
+        settings: Mapping[str, object] = KEEP_ALL,
         plugins: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:

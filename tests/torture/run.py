@@ -9,7 +9,7 @@ from pathlib import Path
 from .disk import SmallDisk, small_disk
 from .faults import RECOVER_S, UNAVAILABLE, inflict
 from .plan import Outcome, Plan, Tally
-from .router import RouterProcess
+from .router import KEEP_ALL, RouterProcess
 from .scene import play, shortcomings
 from .verdict import check
 
@@ -36,7 +36,7 @@ async def run(plan: Plan, folder: Path) -> Outcome:
     with _disk(plan, folder) as disk:
         place = folder if disk is None else disk.folder
         journal = plan.journal or str(place / "journal.db")
-        router = RouterProcess(folder, journal, tally)
+        router = RouterProcess(folder, journal, tally, settings={**KEEP_ALL, "history_events": plan.history})
         async with AsyncExitStack() as stack:
             stack.push_async_callback(router.stop)
             await router.start()

@@ -18,7 +18,7 @@ from websockets.exceptions import WebSocketException
 
 from ...nats_server import NatsServer
 from ..plan import Tally
-from ..router import RouterProcess, RunFailed
+from ..router import KEEP_ALL, RouterProcess, RunFailed
 from ..subscriber import states
 
 __all__ = ["Cluster", "leader", "router_on"]
@@ -26,8 +26,8 @@ __all__ = ["Cluster", "leader", "router_on"]
 _EVENTS = "postroom.room.>"
 _AGREE_S = 60.0
 _READY_S = 30.0
-_SETTINGS: Mapping[str, object] = {"history_events": 1_000_000, "history_s": 86_400, "drain_s": 1}
-"""Room for every event, so that no position expires; and who is to go, goes soon."""
+_SETTINGS: Mapping[str, object] = {**KEEP_ALL, "room_idle_s": 1, "drain_s": 1}
+"""Rooms come and go where nobody follows them, and who drains is soon gone."""
 
 
 def router_on(
@@ -58,15 +58,23 @@ class Cluster:
         routers: How many routers there are.
         tally: Where kills and starts are counted.
         source: Decides who comes to which router.
+        settings: More of the routers' settings.
     """
 
     def __init__(
-        self, folder: Path, servers: Sequence[NatsServer], routers: int, tally: Tally, source: random.Random
+        self,
+        folder: Path,
+        servers: Sequence[NatsServer],
+        routers: int,
+        tally: Tally,
+        source: random.Random,
+        **settings: object,
     ) -> None:
         self.servers = servers
         urls = [server.url for server in servers]
         self.routers = [
-            router_on(urls, folder, f"node-{number}", tally, replicas=len(servers)) for number in range(1, routers + 1)
+            router_on(urls, folder, f"node-{number}", tally, replicas=len(servers), **settings)
+            for number in range(1, routers + 1)
         ]
         self._source = source
         self._started = False

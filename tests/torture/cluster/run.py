@@ -39,7 +39,7 @@ async def run_cluster(plan: Plan, folder: Path) -> Outcome:
     tally = Tally()
     rooms = [f"{'session' if number % 2 else 'torture'}:{number}" for number in range(1, plan.rooms + 1)]
     with nats_servers(folder, _EACH) as servers:
-        cluster = Cluster(folder, servers, _EACH, tally, plan.random("cluster"))
+        cluster = Cluster(folder, servers, _EACH, tally, plan.random("cluster"), history_events=plan.history)
         torture = _Torture(plan, cluster, rooms, tally)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(cluster.stop)
