@@ -66,7 +66,9 @@ class NatsServer:
             lines.append(f'jetstream {{ store_dir: "{self.store}" }}')
         if routes:
             others = ", ".join(f"nats-route://127.0.0.1:{port}" for port in routes)
-            lines.append(f"cluster {{ name: tests, listen: 127.0.0.1:{routes[number]}, routes: [{others}] }}")
+            where = f"listen: 127.0.0.1:{routes[number]}, routes: [{others}]"
+            # Clients come by the way that the test gives them, and not by one that a server tells them of.
+            lines.append(f"cluster {{ name: tests, {where}, no_advertise: true }}")
         self._config = self._folder / "server.conf"
         self._config.write_text("\n".join([*lines, more, ""]))
 

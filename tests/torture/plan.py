@@ -78,7 +78,7 @@ def short(seed: int) -> Plan:
 
 def short_cluster(seed: int) -> Plan:
     """Return the plan that every run of the tests follows on a cluster."""
-    return short(seed)._replace(cluster=True, services=3, kills=6, seconds=12.0, rate=100.0)
+    return short(seed)._replace(cluster=True, services=3, kills=4, seconds=8.0, rate=100.0)
 
 
 def rounds(plan: Plan) -> list[Plan]:
@@ -118,6 +118,8 @@ class Tally:
         """How often a router of a cluster stood still for a while."""
         self.rolls = 0
         """How often one was stopped in good order and started again."""
+        self.cuts = 0
+        """How often one was cut off from NATS."""
         self.server_kills = 0
         """NATS servers that were killed."""
         self.leader_kills = 0
@@ -155,9 +157,9 @@ class Tally:
         ]
         if self.server_kills:
             lines.append(
-                f"cluster    routers stood still {self.pauses} times, drained {self.rolls}, starts that failed "
-                f"{self.failed_starts}; NATS servers killed {self.server_kills} (leaders {self.leader_kills}, "
-                f"majorities {self.majority_kills}), stood still {self.freezes} times"
+                f"cluster    routers stood still {self.pauses} times, drained {self.rolls}, cut off {self.cuts}, "
+                f"starts that failed {self.failed_starts}; NATS servers killed {self.server_kills} (leaders "
+                f"{self.leader_kills}, majorities {self.majority_kills}), stood still {self.freezes} times"
             )
         if self.full_s:
             again = "never" if self.recovered_s is None else f"{self.recovered_s:.2f} s later"

@@ -16,6 +16,7 @@ import nats
 import nats.errors
 from websockets.exceptions import WebSocketException
 
+from ...integration.network import Relay
 from ...nats_server import NatsServer
 from ..plan import Tally
 from ..router import KEEP_ALL, RouterProcess, RunFailed
@@ -55,7 +56,7 @@ class Cluster:
     Args:
         folder: Where their logs go.
         servers: The NATS servers; they run.
-        routers: How many routers there are.
+        lines: For each router its lines to them.
         tally: Where kills and starts are counted.
         source: Decides who comes to which router.
         settings: More of the routers' settings.
@@ -65,16 +66,16 @@ class Cluster:
         self,
         folder: Path,
         servers: Sequence[NatsServer],
-        routers: int,
+        lines: Sequence[Sequence[Relay]],
         tally: Tally,
         source: random.Random,
         **settings: object,
     ) -> None:
         self.servers = servers
-        urls = [server.url for server in servers]
+        self.lines = lines
         self.routers = [
-            router_on(urls, folder, f"node-{number}", tally, replicas=len(servers), **settings)
-            for number in range(1, routers + 1)
+            router_on([line.url for line in each], folder, f"node-{n}", tally, replicas=len(servers), **settings)
+            for n, each in enumerate(lines, 1)
         ]
         self._source = source
         self._started = False

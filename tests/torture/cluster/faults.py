@@ -1,4 +1,7 @@
-"""Faults: routers and NATS servers are killed and started again, or stand still; both at the same time."""
+"""Faults: routers and NATS servers are killed and started again, or stand still, and the lines between them are cut.
+
+The three go on side by side.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from ..plan import Plan, Tally
 from ..tasks import running, while_alive
 from .cluster import Cluster, leader
 
-__all__ = ["inflict"]
+__all__ = ["cuts", "inflict", "router_kills", "server_kills"]
 
 _AWAY_S = 2.0
 """How long somebody who was killed stays away, at most."""
@@ -19,6 +22,8 @@ _STILL_S = 4.0
 """How long somebody stands still, at most: longer than it takes to be given up."""
 _STILL = 0.3
 """How often somebody stands still after somebody was killed."""
+_BOTH_WAYS = 0.5
+"""How often a line carries nothing in either way, and not only nothing to the router."""
 _DRAINED = 0.3
 """How often a router is stopped in good order and started again, as for a new version of it."""
 _MAJORITY = 0.2
@@ -31,9 +36,9 @@ async def inflict(plan: Plan, cluster: Cluster, tally: Tally) -> None:
     Raises:
         RunFailed: Somebody did not come back, or a router had ended by itself.
     """
-    async with running(_servers(plan, cluster, tally)) as servers:
-        await while_alive(_routers(plan, cluster, tally), [servers])
-        await servers
+    async with running(_servers(plan, cluster, tally)) as servers, running(_lines(plan, cluster, tally)) as lines:
+        await while_alive(_routers(plan, cluster, tally), [servers, lines])
+        await asyncio.gather(servers, lines)
 
 
 async def _routers(plan: Plan, cluster: Cluster, tally: Tally) -> None:
@@ -80,6 +85,21 @@ async def _servers(plan: Plan, cluster: Cluster, tally: Tally) -> None:
             await _stand_still(source.choice(cluster.servers), source.uniform(0.5, _STILL_S))
 
 
+async def _lines(plan: Plan, cluster: Cluster, tally: Tally) -> None:
+    source = plan.random("lines")
+    pause_s = plan.seconds / (cuts(plan) + 1)
+    for _ in range(cuts(plan)):
+        await asyncio.sleep(source.uniform(0.3, 1.0) * pause_s)
+        lines = source.choice(cluster.lines)
+        both = source.random() < _BOTH_WAYS
+        tally.cuts += 1
+        for line in lines:
+            line.stop(both=both)
+        await asyncio.sleep(source.uniform(0.5, _STILL_S))
+        for line in lines:
+            line.go_on()
+
+
 async def _stand_still(server: NatsServer, seconds: float) -> None:
     server.freeze()
     try:
@@ -96,3 +116,8 @@ def router_kills(plan: Plan) -> int:
 def server_kills(plan: Plan) -> int:
     """Return how often NATS servers are killed, one or two at a time."""
     return plan.kills // 2
+
+
+def cuts(plan: Plan) -> int:
+    """Return how often a router is cut off from all of NATS, beside the kills."""
+    return plan.kills // 3

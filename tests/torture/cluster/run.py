@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from ...integration.network import Relay
 from ...nats_server import nats_servers
 from ..plan import Outcome, Plan, Tally
 from ..scene import Casting, play, shortcomings
 from ..service import SessionService
 from ..verdict import check
 from .cluster import Cluster
-from .faults import inflict, router_kills, server_kills
+from .faults import cuts, inflict, router_kills, server_kills
 from .logs import unexplained
 
 __all__ = ["run_cluster"]
@@ -39,9 +40,10 @@ async def run_cluster(plan: Plan, folder: Path) -> Outcome:
     tally = Tally()
     rooms = [f"{'session' if number % 2 else 'torture'}:{number}" for number in range(1, plan.rooms + 1)]
     with nats_servers(folder, _EACH) as servers:
-        cluster = Cluster(folder, servers, _EACH, tally, plan.random("cluster"), history_events=plan.history)
-        torture = _Torture(plan, cluster, rooms, tally)
         async with AsyncExitStack() as stack:
+            lines = [[await stack.enter_async_context(Relay(each.url)) for each in servers] for _ in range(_EACH)]
+            cluster = Cluster(folder, servers, lines, tally, plan.random("cluster"), history_events=plan.history)
+            torture = _Torture(plan, cluster, rooms, tally)
             stack.push_async_callback(cluster.stop)
             await cluster.start()
             await play(plan, rooms, records, cluster, tally, torture, Casting(SessionService))
@@ -94,5 +96,7 @@ def _complaints(plan: Plan, tally: Tally, verdict: str) -> Iterator[str]:
         yield f"routers were killed {tally.kills} times, and should have been {router_kills(plan) + 1} times"
     if tally.server_kills < server_kills(plan):
         yield f"NATS servers were killed {tally.server_kills} times, and should have been {server_kills(plan)} times"
+    if tally.cuts != cuts(plan):
+        yield f"routers were cut off from NATS {tally.cuts} times, and should have been {cuts(plan)} times"
     if server_kills(plan) and not tally.leader_kills:
         yield "no server was killed while it led the stream"
