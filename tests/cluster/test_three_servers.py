@@ -40,6 +40,7 @@ async def test_a_cluster_that_loses_one_server_and_then_its_leader_loses_no_even
             await publish_until_taken(far, ROOM, *range(20, 40))
             assert await _leader([each for each in servers if each is not lost]) is not lost
             follower = _another(servers, await _leader(servers), lost)
+            await until_ready(first)
             follower.kill()
             await service.send("publish", id="under way", **event(ROOM, 40))  # nobody can tell yet
             await until_ready(first, ready=False, why="JetStream")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["unexplained"]
 
-_EXPLAINED = frozenset({"cluster_link_lost", "journal_unavailable"})
+_EXPLAINED = frozenset({"cluster_link_lost", "cluster_unavailable"})
 """Errors that a router on a NATS that fails has to log."""
 _NO_START = ("postroom: JetStream ", "postroom: NATS ")
 """What a router says that cannot start for NATS is away."""
