@@ -92,9 +92,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long the cluster keeps events that no router has dropped: those of rooms that nobody uses any more."""
     node: str | None = None
     """This router's name in the cluster, the same after a restart. None: the host's name, and the port."""
-    workers: Count = 1
-    """Router processes on the same ports of this machine, each a node of the cluster. More than 1 without `cluster`: a
-    NATS server is started for them."""
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Router processes on the same ports of this machine, each a node of the cluster; 64 at most. More than 1 without
+    `cluster`: a NATS server is started for them."""
     plugins: tuple[str, ...] = ()
     """Functions called with the router once it is up, as `MODULE:FUNCTION`. Empty: none."""
 

@@ -13,6 +13,7 @@ from server.settings import Settings
 
 from ..conftest import SECRET
 from ..nats_server import NatsServer
+from .logs import until
 
 __all__ = ["together"]
 
@@ -36,6 +37,7 @@ async def together(server: NatsServer, *nodes: str, **settings: Any) -> AsyncIte
             router = Router(Settings(**common, node=node))
             await router.start()
             routers.append(router)
+        await until(lambda: all(_knows_all(router, nodes) for router in routers))
         yield routers
     finally:
         async with asyncio.timeout(20.0):
@@ -43,3 +45,10 @@ async def together(server: NatsServer, *nodes: str, **settings: Any) -> AsyncIte
     for router in routers:
         assert not len(router.ledger), "subscriptions left in the ledger"
         assert not len(router.registry), "connections left in the registry"
+
+
+def _knows_all(router: Router, nodes: tuple[str, ...]) -> bool:
+    """Tell whether a router knows the others, and where they are."""
+    assert router._cluster is not None
+    found = router._cluster.peers.nodes
+    return {beat.node for beat in found} == set(nodes) and all(beat.ws for beat in found)

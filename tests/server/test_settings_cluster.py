@@ -97,7 +97,7 @@ def test_no_password_is_shown() -> None:
         ({"cluster": URL, "cluster_ca": "missing.pem"}, "cluster_ca", "cannot read missing.pem: No such file"),
         ({"cluster": URL, "cluster_name": "post.room"}, "cluster_name", "letters, digits"),
         ({"node": "a node"}, "node", "letters, digits"),
-        ({"workers": "0"}, "workers", "a whole number of at least 1"),
+        ({"workers": "0"}, "workers", "a whole number from 1 to 64"),
     ],
 )
 def test_what_does_not_go_together_is_refused(environ: dict[str, str], setting: str, message: str) -> None:
@@ -157,3 +157,9 @@ def test_a_router_of_a_cluster_has_a_name() -> None:
     assert named(Settings(cluster=(URL,))).node == node_name(Settings(port=8000))
     assert str(node_name(Settings(port=8000))).endswith("-8000")
     assert not str(node_name(Settings(port=0))).endswith("-0")
+
+
+@pytest.mark.parametrize("workers", ["0", "65", "100000"])
+def test_no_more_workers_are_started_than_a_machine_can_have(workers: str) -> None:
+    with pytest.raises(SettingsError, match="from 1 to 64"):
+        load({"dev": True, "workers": workers})
