@@ -84,6 +84,17 @@ class Access(NamedTuple):
     certificate: Path | None = None
 
 
+class _Client(nats.aio.client.Client):
+    """nats-py's client, but for that it says nothing of itself in clear where TLS was asked for."""
+
+    def _connect_command(self) -> bytes:
+        assert self._current_server is not None
+        wanted = self.options.get("tls") is not None and self._current_server.uri.scheme not in ("ws", "wss")
+        if wanted and not self._server_info.get("tls_required"):
+            raise nats.errors.Error("it does not ask for TLS, which this router does")
+        return super()._connect_command()
+
+
 class Listening:
     """A subscription that outlives connections."""
 
@@ -316,7 +327,7 @@ class Link:
     async def _connect(self) -> nats.aio.client.Client:
         """Connect to one of the servers."""
         access = self._access
-        client = nats.aio.client.Client()
+        client = _Client()
         ended = self._ended = asyncio.Event()
         urls = sorted(access.urls, key=lambda url: (_place(urlsplit(url)) == self._lost, random.random()))
 

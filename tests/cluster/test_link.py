@@ -126,6 +126,15 @@ async def test_a_certificate_is_checked_against_the_authority_that_is_named(tmp_
                 await asked(link)
 
 
+async def test_where_tls_is_asked_for_nothing_is_said_in_clear(tmp_path: Path) -> None:
+    """Whoever answers in the server's place would have the password."""
+    with nats_servers(tmp_path) as (server,):
+        await server.ready()
+        with pytest.raises(LinkDown, match="TLS"):
+            async with linked(Access((server.url.replace("nats:", "tls:"),), user="ann", password=PASSWORD)):
+                pass
+
+
 # --- servers go
 
 
