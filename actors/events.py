@@ -45,6 +45,7 @@ _CUSTOM_KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_NAME = 200
 _MAX_DEPTH = 64
+_YEAR_10000_MS = 253_402_300_800_000
 """Objects and arrays within each other. Far below where Python's recursion ends, which is nearer in some actors than in
 others: what one of them could read and the next one not would take the room down with every restart."""
 
@@ -233,6 +234,8 @@ def unsound(made: Draft) -> str | None:
             _check_name("key", made.key)
         if made.kind not in _DECODERS and not _is_custom(made.kind):
             return f"there is no kind {made.kind[:80]!r}"
+        if not 0 <= made.time_ms < _YEAR_10000_MS:
+            return f"time_ms {str(made.time_ms)[:80]} is no time that can be shown"
         _DECODERS.get(made.kind, _OBJECT).decode(made.data)
     except (Refusal, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return f"{made.kind[:80]}: {error}"

@@ -362,8 +362,10 @@ async def test_every_router_finds_the_rooms_in_which_an_alert_waits(server: Nats
         + b"}",
         b'{"type": "event", "id": "x", "kind": "alert.acknowledged", "time_ms": 1, "data": {"event_id": 1}}',
         b'{"type": "forgotten"}',
+        b'{"type": "event", "id": "x", "kind": "a.b", "time_ms": 253402300800000, "data": {}}',
+        b'{"type": "event", "id": "x", "kind": "a.b", "time_ms": -1, "data": {}}',
     ],
-    ids=range(11),
+    ids=range(13),
 )
 async def test_what_is_no_event_is_passed_over_by_all(
     server: NatsServer, cluster: str, payload: bytes, logged: list[dict[str, Any]]
