@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
 
 from actors.errors import ErrorCode, LogUnavailable, Refusal
 from actors.events import Event
@@ -22,7 +21,7 @@ from actors.messages import AppendFailed, Committed
 from actors.record import RoomRecord
 
 from .batch import Batch, Outcome, unavailable
-from .operations import Add, Forget, Open, Operation, Release, Result, Snapshot, Trim
+from .operations import Add, Forget, Open, Operation, Release, Result, Snapshot, Trim, hand_over
 
 __all__ = ["Backlog"]
 
@@ -172,23 +171,13 @@ class Backlog:
         if isinstance(operation, Open | Forget):
             if isinstance(result, RoomRecord):
                 self.opened[operation.room] = result.epoch
-            _hand_over(operation, result)
+            hand_over(operation.room, operation.ready, result)
             return
         self.appends -= 1
         if isinstance(result, Event):
             operation.to.tell(Committed(result, operation.append))
         else:
             operation.to.tell(AppendFailed(operation.append, result))  # type: ignore[arg-type]  # else a Refusal
-
-
-def _hand_over(operation: Open | Forget, result: Any) -> None:
-    """Hand a record out. A room that cannot begin with it fails as one that has none, and alone."""
-    try:
-        operation.ready(result)
-    except BaseException as error:
-        failure = LogUnavailable(f"{operation.room} cannot go on from its record: {error!r}")
-        failure.__cause__ = error
-        operation.ready(failure)
 
 
 def _size(operation: Operation) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from actors.errors import LogUnavailable, Refusal
 from actors.events import Event
@@ -11,7 +11,7 @@ from actors.mailbox import Target
 from actors.messages import Append
 from actors.record import RoomRecord
 
-__all__ = ["Add", "Forget", "Open", "Operation", "Release", "Result", "Snapshot", "Trim"]
+__all__ = ["Add", "Forget", "Open", "Operation", "Release", "Result", "Snapshot", "Trim", "hand_over"]
 
 
 class Open(NamedTuple):
@@ -67,3 +67,13 @@ class Release(NamedTuple):
 Operation = Open | Add | Snapshot | Trim | Forget | Release
 Result = RoomRecord | LogUnavailable | Event | Refusal | None
 """Of an `Open` or `Forget`: a record or why there is none; of an `Add`: the event or why not; of the others: None."""
+
+
+def hand_over(room: str, ready: Callable[[RoomRecord | LogUnavailable], None], result: Any) -> None:
+    """Hand a record out. A room that cannot begin with it fails as one that has none, and alone."""
+    try:
+        ready(result)
+    except BaseException as error:
+        failure = LogUnavailable(f"{room} cannot go on from its record: {error!r}")
+        failure.__cause__ = error
+        ready(failure)

@@ -396,6 +396,27 @@ async def test_a_snapshot_that_cannot_be_read_is_passed_over(server: NatsServer,
         assert [event.draft.id for event in (await opened(again)).events] == ["e"]
 
 
+async def test_a_room_that_cannot_begin_with_its_record_is_told_that_it_has_none(
+    server: NatsServer, cluster: str, logged: list[dict[str, Any]]
+) -> None:
+    """The log is none the worse for it: no actor fails, and who asks next is answered, too."""
+    async with jetstream_log(server.url, cluster=cluster) as log:
+        answers: list[RoomRecord | LogUnavailable] = []
+
+        def cannot_begin(record: RoomRecord | LogUnavailable) -> None:
+            answers.append(record)
+            if isinstance(record, RoomRecord):
+                raise ValueError("this is no state of a room")
+
+        log.open(ROOM, cannot_begin, None)
+        await opened(log, Ear())
+        log.forget(ROOM, cannot_begin)
+        await until(lambda: len(answers) == 4)
+    assert [type(answer) for answer in answers] == [RoomRecord, LogUnavailable] * 2
+    assert "this is no state of a room" in str(answers[-1])
+    assert "actor_failed" not in {line["event"] for line in logged}
+
+
 # --- NATS
 
 

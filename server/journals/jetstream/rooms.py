@@ -16,6 +16,7 @@ from actors.errors import LogUnavailable, PostroomError
 from actors.mailbox import Mailbox
 from actors.messages import Arrived, Committed, Duplicated, Fail, Renewed
 from server.cluster.link import AWAY, NotAnswered
+from server.journals.operations import hand_over
 
 from .desk import Desk
 from .keeping import keep
@@ -69,7 +70,7 @@ class OpenRooms:
         for opening in openings:
             if opening.to is not None:
                 shelf.to = opening.to
-            opening.ready(shelf.record())
+            hand_over(shelf.room, opening.ready, shelf.record())
 
     def _read(self, shelf: Shelf) -> None:
         desk = self._desk
@@ -127,7 +128,7 @@ class OpenRooms:
             desk.settle(pending)
             event = events.get(found.offset)
             if pending.ready is not None:
-                pending.ready(shelf.record())
+                hand_over(shelf.room, pending.ready, shelf.record())
             elif pending.append is not None and pending.to is not None and event is not None:
                 pending.to.tell(Committed(event, pending.append))
 
@@ -207,7 +208,7 @@ class OpenRooms:
             desk.watched.discard(shelf.room)
             record = shelf.record()
             if pending is not None and pending.ready is not None:
-                pending.ready(record)
+                hand_over(shelf.room, pending.ready, record)
             elif shelf.to is not None:
                 shelf.to.tell(Renewed(record))
         elif event is not None and pending is not None and append is not None and pending.to is not None:
