@@ -551,6 +551,30 @@ async def test_a_stream_that_is_removed_is_made_anew(
         await until(lambda: isinstance(ear.heard[-1], Committed))
 
 
+async def test_snapshots_that_outlive_the_stream_of_events_are_none_of_the_next_ones(
+    server: NatsServer, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a room would go on under its old epoch, and wait for offsets that are long past."""
+    monkeypatch.setattr(journal, "_AUDIT_S", 0.1)
+    async with jetstream_log(server.url, cluster=cluster) as log:
+        ear = Ear()
+        before = await opened(log, ear)
+        put(log, ear, *"abcde")
+        top = (await ear.hears(5))[-1].event.offset
+        log.snapshot(ROOM, top, b"{}", watched=False)
+        log.trim(ROOM, top, lost=0, keep=(), ids_since_ms=0)
+        await until(lambda: log._desk.shelves[ROOM].stored_gone >= top - 1)
+        await log._link.ask(f"STREAM.DELETE.{log._layout.events}")
+        await until(lambda: isinstance(ear.heard[-1], Fail))
+        after = await opened(log, ear)
+        assert (after.epoch != before.epoch, after.top, after.state) == (True, 0, None)
+        put(log, ear, "f")
+        await until(lambda: isinstance(ear.heard[-1], Committed))
+    async with jetstream_log(server.url, cluster=cluster) as again:
+        record = await opened(again)
+    assert (record.epoch, [event.draft.id for event in record.events]) == (after.epoch, ["f"])
+
+
 async def test_a_stream_that_was_made_for_something_else_is_not_used(server: NatsServer, cluster: str) -> None:
     client = await nats.connect(server.url)
     stream = {"name": f"{cluster.upper()}_EVENTS", "subjects": [f"{cluster}.else"], "storage": "memory"}

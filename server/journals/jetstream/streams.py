@@ -72,25 +72,35 @@ async def prepare(link: Link, layout: Layout, terms: Terms) -> str:
         "max_msgs_per_subject": 1,
     }
     ident = await _ensure(link, events)
-    await _ensure(link, rooms)
+    if await _ensure(link, rooms, ident) != ident:
+        await _begin_anew(link, layout.rooms, ident)
     return ident
 
 
-async def _ensure(link: Link, wanted: dict[str, Any]) -> str:
-    """Make a stream, or check that it does; return its id."""
+async def _begin_anew(link: Link, stream: str, ident: str) -> None:
+    """Drop the snapshots of another log: the stream of events was lost without them, and their offsets mean nothing."""
+    await link.ask(f"STREAM.PURGE.{stream}", {})
+    config = (await link.ask(f"STREAM.INFO.{stream}", wait_s=5.0))["config"]
+    metadata = {**(config.get("metadata") or {}), _LOG_ID: ident}
+    await link.ask(f"STREAM.UPDATE.{stream}", {**config, "metadata": metadata}, wait_s=10.0)
+    log.warning("stream_emptied", stream=stream)
+
+
+async def _ensure(link: Link, wanted: dict[str, Any], ident: str = "") -> str:
+    """Make a stream, which gets this id or a new one, or check that it does; return its id."""
     name = wanted["name"]
     try:
         config = (await link.ask(f"STREAM.INFO.{name}", wait_s=5.0))["config"]
     except ApiError as error:
         if error.err_code != _NOT_FOUND:
             raise
-        ident = secrets.token_hex(6)
+        ident = ident or secrets.token_hex(6)
         try:
             await link.ask(f"STREAM.CREATE.{name}", {**wanted, "metadata": {_LOG_ID: ident}}, wait_s=10.0)
         except ApiError as refusal:
             if refusal.err_code != _IN_USE:
                 raise StreamError(f"stream {name} cannot be made: {refusal}") from refusal
-            return await _ensure(link, wanted)  # another router was faster
+            return await _ensure(link, wanted, ident)  # another router was faster
         log.info("stream_created", stream=name, replicas=wanted["num_replicas"])
         return ident
     for field in ("subjects", "republish", "storage", "retention"):
@@ -102,7 +112,7 @@ async def _ensure(link: Link, wanted: dict[str, Any]) -> str:
     metadata = dict(config.get("metadata") or {})
     changes = {field: value for field, value in wanted.items() if _differs(field, config.get(field), value)}
     if changes or _LOG_ID not in metadata:
-        metadata.setdefault(_LOG_ID, secrets.token_hex(6))
+        metadata.setdefault(_LOG_ID, ident or secrets.token_hex(6))
         try:
             await link.ask(f"STREAM.UPDATE.{name}", {**config, **changes, "metadata": metadata}, wait_s=10.0)
         except ApiError as refusal:
