@@ -45,9 +45,9 @@ _CUSTOM_KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_NAME = 200
 _MAX_DEPTH = 64
-_YEAR_10000_MS = 253_402_300_800_000
 """Objects and arrays within each other. Far below where Python's recursion ends, which is nearer in some actors than in
 others: what one of them could read and the next one not would take the room down with every restart."""
+_YEAR_10000_MS = 253_402_300_800_000
 
 # A float takes whole numbers too, and refuses those too large to compute estimates with.
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]

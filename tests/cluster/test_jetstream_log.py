@@ -433,7 +433,12 @@ async def test_an_event_that_nats_does_not_take_is_refused(server: NatsServer, c
         assert taken
         assert refused
         assert {message.refusal.code for message in refused} == {ErrorCode.JOURNAL_UNAVAILABLE}
-        assert [event.draft.id for event in (await opened(log)).events] == taken
+        assert "maximum bytes exceeded" in str(log.trouble)  # for whoever asks whether the router is ready
+        await log._link.ask(f"STREAM.UPDATE.{log._layout.events}", config)
+        put(log, ear, "there is space")
+        assert isinstance((await ear.hears(21))[-1], Committed)
+        assert log.trouble is None
+        assert [event.draft.id for event in (await opened(log)).events] == [*taken, "there is space"]
 
 
 async def test_an_event_that_was_sent_twice_is_never_said_not_to_have_been_taken(

@@ -28,6 +28,8 @@ __all__ = ["Desk", "Pending"]
 log = structlog.get_logger("postroom.journal")
 
 _MOST_READ = 16
+_REFUSED_S = 10.0
+"""So long a refusal counts."""
 
 _COMMIT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
@@ -123,6 +125,8 @@ class Desk:
         self.verified = True
         """Whether the log is known to be the one that it was, since there is this connection."""
         self.verifying = False
+        self._refused: str | None = None
+        self._refused_at = 0.0
         self.watched: set[str] = set()
         self.ticking = False
         self.closing = False
@@ -150,6 +154,28 @@ class Desk:
             else:
                 log.error("cluster_unavailable", stream=self.layout.events, reason=reason)
         self._silence = reason
+
+    @property
+    def refused(self) -> str | None:
+        """Why JetStream did not take an event a moment ago, for want of space most likely; None: it took the last ones.
+
+        What comes in is tried all the same: nobody tells when there is space again.
+        """
+        if self._refused is not None and self.clock.monotonic() - self._refused_at > _REFUSED_S:
+            self.took()
+        return self._refused
+
+    def refuse(self, reason: str) -> None:
+        """Note that it did not take an event."""
+        if self._refused is None:
+            log.error("cluster_unavailable", stream=self.layout.events, reason=reason)
+        self._refused, self._refused_at = reason, self.clock.monotonic()
+
+    def took(self) -> None:
+        """Note that it takes events, as far as one can tell."""
+        if self._refused is not None:
+            log.info("cluster_available", stream=self.layout.events)
+            self._refused = None
 
     def epoch(self, room: str) -> str:
         """Return the epoch of a room in which nothing happened yet."""

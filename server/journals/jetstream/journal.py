@@ -164,6 +164,7 @@ class JetStreamJournal(LoopActor):
         elif pending.sent > 1:  # it says nothing of what became of it when it was sent before
             self._give_up(pending, _UNKNOWN)
         else:
+            desk.refuse(f"JetStream: {error.get('description')}")
             self._give_up(pending, unavailable(f"JetStream: {error.get('description')}"))
 
     def _give_up(self, pending: Pending, refusal: Refusal) -> None:

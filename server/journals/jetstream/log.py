@@ -76,7 +76,7 @@ class JetStreamLog:
     @property
     def trouble(self) -> str | None:
         """Why nothing can be written now; None: it can."""
-        return self._desk.trouble
+        return self._desk.trouble or self._desk.refused
 
     @property
     def commits_s(self) -> Histogram:

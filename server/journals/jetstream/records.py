@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from actors.events import Delivery, Draft, unsound
@@ -48,25 +50,28 @@ class Forgotten(msgspec.Struct, frozen=True, gc=False, tag="forgotten", omit_def
     number: int = 0
 
 
+_Offset = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a room stood, and what of its events is gone."""
 
     epoch: str
-    first: int = 0
+    first: _Offset = 0
     """Offset of the first event of this history; 0: there was none yet."""
-    state_offset: int = 0
+    state_offset: _Offset = 0
     state: bytes | None = None
     """As the room wrote it."""
-    base: int = 0
+    base: _Offset = 0
     """Up to here is what was forgotten; 0: nothing was."""
-    gone: int = 0
+    gone: _Offset = 0
     """Up to here events were dropped, but for those that are kept."""
-    last_gone: int = 0
+    last_gone: _Offset = 0
     """Offset of the last event up to there: the one before the first that is left."""
-    lost: int = 0
-    oldest: int = 0
+    lost: _Offset = 0
+    oldest: _Offset = 0
     """Offset of the first event that is left; 0: none is."""
-    kept: tuple[int, ...] = ()
+    kept: tuple[_Offset, ...] = ()
     """Offsets of those up to `gone` that are kept, each in a message of its own."""
     past_ids: tuple[PastId, ...] = ()
 

@@ -213,6 +213,7 @@ class OpenRooms:
                 shelf.to.tell(Renewed(record))
         elif event is not None and pending is not None and append is not None and pending.to is not None:
             desk.commits_s.observe(desk.clock.monotonic() - pending.began)
+            desk.took()
             pending.to.tell(Committed(event, append))
         elif event is not None and stored is not None and shelf.to is not None:
             shelf.to.tell(Arrived(event, stored.named))
