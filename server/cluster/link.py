@@ -37,6 +37,8 @@ _PINGS = 2
 _CONNECT_S = 2.0
 _AGAIN_S = (0.05, 1.0)
 """Between two tries to connect: at first, and at most."""
+_LOOK_S = 0.25
+"""Between two looks whether a connection has ended."""
 _STEADY_S = 10.0
 """A connection that is lost sooner than that is not followed by another one at once."""
 _MOST_WAITING = 512 * 1024 * 1024
@@ -170,11 +172,13 @@ class Link:
             task.cancel()
         client, self._client = self._client, None
         if client is not None and not client.is_closed:
-            with contextlib.suppress(*_FAILURES):
-                async with asyncio.timeout(_CONNECT_S):
-                    await self._send_all(client)
-                    await client.flush()
+            last = asyncio.create_task(self._send_last(client))
+            await asyncio.wait((last,), timeout=_CONNECT_S)
+            if not last.done():
+                _cut(client)
             await client.close()
+            last.cancel()
+            await asyncio.wait((last,))
         self.trouble = "it is disconnected from"
 
     @property
@@ -381,7 +385,7 @@ class Link:
             up_at = loop.time()
             sender = asyncio.create_task(self._send(client))
             try:
-                await self._ended.wait()
+                await self._end_of(client)
             finally:
                 sender.cancel()
             self._outgoing.clear()
@@ -399,6 +403,19 @@ class Link:
             log.info("cluster_link_up", server=self._server())
             for call in self.on_up:
                 call()
+
+    async def _end_of(self, client: nats.aio.client.Client) -> None:
+        """Wait until a connection has ended; nats-py says so only when it has written what it still had."""
+        ended = self._ended
+        while not client.is_closed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await ended.wait()
+        if not ended.is_set():
+            _cut(client)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CONNECT_S):
+                    await ended.wait()
 
     async def _connect_again(self, wait_s: float) -> nats.aio.client.Client:
         """Try until there is a connection on which everything is listened to that was before.
@@ -423,6 +440,7 @@ class Link:
             except _FAILURES as error:
                 self.trouble = self._reason(error)
                 if client is not None:
+                    _cut(client)
                     await client.close()
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(_AGAIN_S[1], wait_s * 2)
@@ -444,15 +462,21 @@ class Link:
             self._spawn(_unsubscribe(listening.subscription))
 
     async def _send(self, client: nats.aio.client.Client) -> None:
-        while True:
+        """Send what goes out on this connection and no other: nats-py may swallow a cancellation while it sends."""
+        while not (client.is_closed or self._stopping):
             await self._something_goes_out.wait()
             self._something_goes_out.clear()
             with contextlib.suppress(*_FAILURES):  # the connection is lost: `_keep` sees to it
                 await self._send_all(client)
 
+    async def _send_last(self, client: nats.aio.client.Client) -> None:
+        with contextlib.suppress(*_FAILURES):
+            await self._send_all(client)
+            await client.flush()
+
     async def _send_all(self, client: nats.aio.client.Client) -> None:
         outgoing = self._outgoing
-        while outgoing:
+        while outgoing and not client.is_closed:
             subject, payload, reply, headers = outgoing.popleft()
             await client.publish(subject, payload, reply=reply, headers=headers)
 
@@ -480,6 +504,14 @@ class Link:
 def _place(url: SplitResult | ParseResult) -> str:
     """Return host and port, without user and password."""
     return url.netloc.rpartition("@")[2]
+
+
+def _cut(client: nats.aio.client.Client) -> None:
+    """Drop what waits to be written: a server that stands still may never take it, and nats-py would wait for that."""
+    client._pending, client._pending_data_size = [], 0
+    writer = getattr(client._transport, "_io_writer", None)
+    if writer is not None:  # a WebSocket has none
+        writer.transport.abort()
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

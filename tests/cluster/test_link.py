@@ -173,6 +173,32 @@ async def test_a_server_that_does_not_move_is_left(tmp_path: Path) -> None:
             frozen.thaw()
 
 
+async def test_a_server_that_does_not_move_is_given_up_although_much_waits_to_be_sent(tmp_path: Path) -> None:
+    with nats_servers(tmp_path) as (server,):
+        await server.ready()
+        async with linked(Access((server.url,))) as link:
+            server.freeze()
+            try:
+                for _ in range(500):
+                    link.send("a", bytes(100_000))
+                async with asyncio.timeout(10.0):
+                    await until(lambda: link.trouble is not None)
+            finally:
+                server.thaw()
+            await until(lambda: link.trouble is None)
+            heard: list[bytes] = []
+            link.listen("b", lambda message: heard.append(message.data))
+            await link.settled()
+            for number in range(5):
+                link.send("b", b"%d" % number)
+                await until(lambda: len(heard) > number)  # noqa: B023  # it is awaited here
+            server.freeze()
+            for _ in range(500):
+                link.send("a", bytes(100_000))
+            async with asyncio.timeout(10.0):
+                await link.stop()
+
+
 async def test_while_there_is_no_connection_questions_are_refused_and_messages_dropped(tmp_path: Path) -> None:
     with nats_servers(tmp_path) as (server,):
         await server.ready()
