@@ -13,6 +13,7 @@ from typing import Any
 
 import nats
 import pytest
+from nats.aio.msg import Msg
 
 from actors.errors import ErrorCode, LogUnavailable
 from actors.log import EventLog
@@ -295,6 +296,46 @@ async def test_an_older_snapshot_does_not_take_the_place_of_a_newer_one(server: 
         record = await opened(b)
         assert (record.state, record.state_offset) == (f'"{last}"'.encode(), last)
         assert [event.draft.id for event in record.events] == ["z"]
+
+
+async def test_what_is_dropped_while_a_snapshot_is_stored_stays_until_the_next_one(
+    server: NatsServer, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The router may be killed in between."""
+    async with two_logs(server, cluster) as (a, b):
+        ear = Ear()
+        await opened(a, ear)
+        put(a, ear, *"abcdef")
+        offsets = [message.event.offset for message in await ear.hears(6)]
+        request, ask = a._link.request, a._link.ask
+        dropped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        later = 0
+
+        def keep(place: int) -> None:
+            a.snapshot(ROOM, offsets[place], b"%d" % place, watched=False)
+            a.trim(ROOM, offsets[place], lost=0, keep=(offsets[0], offsets[place - 1]), ids_since_ms=0)
+
+        async def drop_meanwhile(subject: str, *args: Any, **options: Any) -> Msg:
+            nonlocal later
+            answer = await request(subject, *args, **options)
+            if subject == a._layout.kept(ROOM, offsets[0]) or (subject == a._layout.state(ROOM) and later == 1):
+                later += 1
+                keep(3 + later)
+            return answer
+
+        async def note(call: str, *args: Any, **options: Any) -> dict[str, Any]:
+            answer = await ask(call, *args, **options)
+            if "PURGE" in call and not dropped.done():
+                dropped.set_result(None)
+            return answer
+
+        monkeypatch.setattr(a._link, "request", drop_meanwhile)
+        monkeypatch.setattr(a._link, "ask", note)
+        keep(2)
+        await dropped
+        assert later == 2
+        record = await opened(b)
+        assert (record.state, "".join(event.draft.id for event in record.events)) == (b"2", "abcdef")
 
 
 # --- forgotten rooms

@@ -13,11 +13,11 @@ import msgspec
 import structlog
 from nats.aio.msg import Msg
 
-from server.cluster.link import ApiError, Link
+from server.cluster.link import ApiError, Link, NotAnswered
 
 from .layout import Layout
 from .reading import PREV, snapshot_of
-from .records import written
+from .records import Snapshot, written
 from .shelf import Shelf
 
 __all__ = ["keep"]
@@ -35,8 +35,10 @@ async def keep(link: Link, layout: Layout, shelf: Shelf) -> None:
         ApiError, LinkDown, NotAnswered: It is not, or not all of it, and has to be done again.
     """
     for _ in range(_TRIES):
-        if await _store(link, layout, shelf):
-            break
+        snapshot = await _store(link, layout, shelf)
+        if snapshot is not None:
+            await _drop(link, layout, shelf, snapshot)
+            return
         other, revision, _ = await snapshot_of(link, layout, shelf.room)
         if other is not None and other.base > shelf.base:
             return  # another history has begun, of which this router will hear
@@ -47,24 +49,25 @@ async def keep(link: Link, layout: Layout, shelf: Shelf) -> None:
             other.state_offset == shelf.state_offset and other.gone >= shelf.gone
         )
         shelf.adopt(other, revision)
-        if ahead:
-            return  # who wrote it drops what is old, too
-    await _drop(link, layout, shelf)
+        if ahead:  # who wrote it drops what is old, too
+            if shelf.is_watched:
+                await _watch(link, layout, shelf)
+            return
+    raise NotAnswered(f"others store snapshots of {shelf.room} all the time")
 
 
-async def _store(link: Link, layout: Layout, shelf: Shelf) -> bool:
-    """Store the snapshot; return whether it is, or another router has stored one meanwhile."""
-    for offset in sorted(set(shelf.kept()) - shelf.stored_kept):
-        event = shelf.event(offset)
-        if event is not None:
-            message = written(event.draft, named=offset in shelf.named, by="", number=0)
-            _check(
-                await link.request(
-                    layout.kept(shelf.room, offset), message, headers={PREV: str(event.prev)}, wait_s=5.0
-                )
-            )
-            shelf.stored_kept.add(offset)
+async def _store(link: Link, layout: Layout, shelf: Shelf) -> Snapshot | None:
+    """Store the snapshot; return it, or None where another router has stored one meanwhile.
+
+    The room goes on while this takes its time: what is stored is how it stood at the beginning.
+    """
     snapshot = shelf.snapshot()
+    kept = [(event, event.offset in shelf.named) for event in shelf.kept() if event.offset not in shelf.stored_kept]
+    for event, named in kept:
+        message = written(event.draft, named=named, by="", number=0)
+        headers = {PREV: str(event.prev)}
+        _check(await link.request(layout.kept(shelf.room, event.offset), message, headers=headers, wait_s=5.0))
+        shelf.stored_kept.add(event.offset)
     payload = msgspec.msgpack.encode(snapshot)
     if len(payload) > link.most_bytes - 1024:
         payload = msgspec.msgpack.encode(msgspec.structs.replace(snapshot, past_ids=()))
@@ -74,30 +77,35 @@ async def _store(link: Link, layout: Layout, shelf: Shelf) -> bool:
         shelf.revision = int(_check(answer)["seq"])
     except ApiError as error:
         if error.err_code in _OTHER_REVISION:
-            return False
+            return None
         raise
-    return True
+    return snapshot
 
 
-async def _drop(link: Link, layout: Layout, shelf: Shelf) -> None:
-    """Have the streams drop what the snapshot says is gone."""
+async def _drop(link: Link, layout: Layout, shelf: Shelf, snapshot: Snapshot) -> None:
+    """Have the streams drop what the snapshot says is gone, and nothing that is gone only since it was made."""
     room = shelf.room
-    gone = max(shelf.gone, shelf.base)
+    gone = max(snapshot.gone, snapshot.base)
     if gone > shelf.stored_gone:
         # The newest always stays: by it a router knows whether it has missed one.
         await link.ask(
             f"STREAM.PURGE.{layout.events}", {"filter": layout.event(room), "seq": min(gone + 1, shelf.seen)}
         )
         shelf.stored_gone = gone
-    for offset in sorted(shelf.stored_kept - set(shelf.kept())):
+    for offset in sorted(shelf.stored_kept.difference(snapshot.kept)):
         await link.ask(f"STREAM.PURGE.{layout.rooms}", {"filter": layout.kept(room, offset)})
         shelf.stored_kept.discard(offset)
-    if shelf.is_watched:  # another router may have taken it back, which did not know of the last alert
-        _check(await link.request(layout.watched(room), b"", wait_s=5.0))
-        shelf.stored_watched = True
+    if shelf.is_watched:
+        await _watch(link, layout, shelf)
     elif shelf.stored_watched:
         shelf.stored_watched = False
         await link.ask(f"STREAM.PURGE.{layout.rooms}", {"filter": layout.watched(room)})
+
+
+async def _watch(link: Link, layout: Layout, shelf: Shelf) -> None:
+    """Say that the room is watched; another router may have taken it back, which did not know of the last alert."""
+    _check(await link.request(layout.watched(shelf.room), b"", wait_s=5.0))
+    shelf.stored_watched = True
 
 
 def _check(answer: Msg) -> dict[str, Any]:

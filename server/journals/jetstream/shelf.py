@@ -217,17 +217,13 @@ class Shelf:
             self.last_gone,
             self.lost,
             left,
-            tuple(self.kept()),
+            tuple(event.offset for event in self.kept()),
             tuple(self.past_ids),
         )
 
-    def kept(self) -> list[int]:
-        """Return the offsets of old events that matter still."""
-        return [event.offset for event in self.events if event.offset <= self.gone]
-
-    def event(self, offset: int) -> Event | None:
-        """Return an event that is held."""
-        return next((event for event in self.events if event.offset == offset), None)
+    def kept(self) -> list[Event]:
+        """Return the old events that matter still."""
+        return [event for event in self.events if event.offset <= self.gone]
 
     @property
     def is_watched(self) -> bool:
