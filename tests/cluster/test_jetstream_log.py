@@ -17,13 +17,14 @@ from nats.aio.msg import Msg
 
 from actors.errors import ErrorCode, LogUnavailable
 from actors.log import EventLog
+from actors.mailbox import Mailbox
 from actors.messages import Append, AppendFailed, Arrived, Committed, Duplicated, Fail, Renewed
 from actors.record import RoomRecord
 from server.journals.faults import JournalError
 from server.journals.jetstream import journal
 from server.journals.jetstream import log as jetstream
 from server.journals.jetstream.log import JetStreamLog
-from server.journals.jetstream.messages import Acknowledged
+from server.journals.jetstream.messages import Acknowledged, Late
 
 from ..actors.making import a_draft
 from ..nats_server import NatsServer, nats_servers
@@ -257,6 +258,35 @@ async def test_a_room_that_catches_up_was_told_everything_by_then(server: NatsSe
         deafen(b)
         put(a, ear_a, "x", "y")
         await ear_a.hears(2)
+        assert await caught_up(b) is None
+        assert [message.event.draft.id for message in ear_b.heard] == ["x", "y"]
+
+
+async def test_who_asks_when_a_room_has_just_caught_up_waits_for_what_came_since(
+    server: NatsServer, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_logs(server, cluster) as (a, b):
+        ear_a, ear_b = Ear(), Ear()
+        await opened(a, ear_a)
+        await opened(b, ear_b)
+        deafen(b)
+        put(a, ear_a, "x")
+        await ear_a.hears(1)
+        tell = Mailbox.tell
+        late: asyncio.Future[Late] = asyncio.get_running_loop().create_future()
+
+        def hold(self: Mailbox, message: object) -> None:
+            if isinstance(message, Late) and not late.done():
+                late.set_result(message)
+            else:
+                tell(self, message)
+
+        monkeypatch.setattr(Mailbox, "tell", hold)
+        b.catch_up(ROOM, lambda outcome: None)
+        held = await late
+        put(a, ear_a, "y")
+        await ear_a.hears(2)
+        b._mailbox.tell(held)
         assert await caught_up(b) is None
         assert [message.event.draft.id for message in ear_b.heard] == ["x", "y"]
 

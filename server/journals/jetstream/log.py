@@ -221,6 +221,7 @@ class JetStreamLog:
             then(LogUnavailable(self._desk.trouble or f"{room} is not open"))
         else:
             shelf.catching_up.append(then)
+            shelf.again = shelf.reading  # what is being read may be of before
             self._mailbox.tell(Tick(shelf, catch_up=True))
 
     def rooms(self) -> Collection[str]:
