@@ -291,6 +291,30 @@ async def test_who_asks_when_a_room_has_just_caught_up_waits_for_what_came_since
         assert [message.event.draft.id for message in ear_b.heard] == ["x", "y"]
 
 
+async def test_what_a_live_message_says_is_before_it_and_the_stream_does_not_hold_is_not_read_without_end(
+    server: NatsServer, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with jetstream_log(server.url, cluster=cluster) as log:
+        ear = Ear()
+        await opened(log, ear)
+        calls: list[str] = []
+        ask = log._link.ask
+
+        async def count(call: str, *args: Any, **options: Any) -> dict[str, Any]:
+            calls.append(call)
+            return await ask(call, *args, **options)
+
+        monkeypatch.setattr(log._link, "ask", count)
+        headers = {"Nats-Sequence": "1000", "Nats-Last-Sequence": "999"}
+        log._link.send(log._layout.live(ROOM), b"", headers=headers)
+        await until(lambda: len(calls) > 1)
+        for _ in range(20):
+            await caught_up(log)
+        assert len(calls) < 60
+        put(log, ear, "e")
+        assert await ear.ids(1) == ["e"]
+
+
 async def test_a_room_behind_what_others_have_dropped_begins_anew(server: NatsServer, cluster: str) -> None:
     async with two_logs(server, cluster) as (a, b):
         ear_a, ear_b = Ear(), Ear()

@@ -273,11 +273,16 @@ class OpenRooms:
         if news and snapshot is not None and _has_dropped(snapshot, shelf.seen, news):
             log.warning("room_too_far_behind", room=shelf.room, seen=shelf.seen, gone=snapshot.gone)
             self.have_anew(shelf)
+            self.attend(shelf)
             return
         for each in news:
             self._tell(shelf, each, live=False)
         if not shelf.again:
             self._caught_up(shelf, None)
+        shelf.early = sorted(each for each in shelf.early if each[0] > shelf.seen)
+        if not news and shelf.early and shelf.early[0][1] != shelf.seen:
+            shelf.early.clear()  # the stream does not hold what is missing before them: it may have been removed
+            self._look_again(shelf)
         self._hear_early(shelf)
         self.attend(shelf)
 
