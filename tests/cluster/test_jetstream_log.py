@@ -436,6 +436,27 @@ async def test_every_router_finds_the_rooms_in_which_an_alert_waits(server: Nats
         assert set(c.watched()) == set()
 
 
+async def test_an_alert_waits_although_what_said_so_was_lost(
+    server: NatsServer, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The streams have leaders of their own: one may take the event while the other one has none."""
+    async with two_logs(server, cluster) as (a, b):
+        ear = Ear()
+        await opened(a, ear)
+        send = a._link.send
+
+        def lose(subject: str, *args: Any, **options: Any) -> None:
+            if subject != a._layout.watched(ROOM):
+                send(subject, *args, **options)
+
+        monkeypatch.setattr(a._link, "send", lose)
+        put(a, ear, "alert", kind="alert", ack="required")
+        await ear.hears(1)
+        async with asyncio.timeout(WAIT_S):
+            while not await b.look_for_watched():  # noqa: ASYNC110  # NATS tells no event of ours
+                await asyncio.sleep(0.02)
+
+
 # --- what others write
 
 

@@ -204,6 +204,8 @@ class OpenRooms:
         event = shelf.take(found, live=live, draft=None if append is None else append.draft)
         if pending is not None:
             desk.settle(pending)
+            if event is not None and event.draft.ack:
+                shelf.dirty = True  # that the room is watched was said without waiting for an answer
         if isinstance(stored, Forgotten):
             desk.watched.discard(shelf.room)
             record = shelf.record()
