@@ -501,6 +501,21 @@ async def test_what_is_no_event_is_passed_over_by_all(
     assert "record_unreadable" in {line["event"] for line in logged}
 
 
+async def test_a_header_that_only_an_answer_has_ends_no_answer(server: NatsServer, cluster: str) -> None:
+    async with jetstream_log(server.url, cluster=cluster) as log:
+        ear = Ear()
+        await opened(log, ear)
+        event = b'{"type": "event", "id": "x", "kind": "a.b", "time_ms": 1, "data": {}}'
+        await log._link.request(log._layout.event(ROOM), event, headers={"Status": "500"})
+        put(log, ear, "large", data={"text": "x" * 900_000})
+        await ear.hears(2)
+    async with jetstream_log(server.url, cluster=cluster) as again:
+        for _ in range(10):
+            assert [event.draft.id for event in (await opened(again)).events] == ["x", "large"]
+            again.release(ROOM)
+            await until(lambda: not again.rooms())
+
+
 async def test_a_snapshot_that_cannot_be_read_is_passed_over(server: NatsServer, cluster: str) -> None:
     async with jetstream_log(server.url, cluster=cluster) as log:
         ear = Ear()

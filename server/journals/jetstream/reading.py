@@ -197,7 +197,8 @@ async def _batch(link: Link, stream: str, query: dict[str, Any]) -> list[Msg]:
 
 
 def _over(answers: list[Msg]) -> bool:
-    return bool(answers) and bool(_header(answers[-1], "Status"))
+    """Tell whether the last one is none of the stream's messages, which may have such a header of their own."""
+    return bool(answers) and bool(_header(answers[-1], "Status")) and not _header(answers[-1], "Nats-Sequence")
 
 
 def _found(room: str, message: Msg) -> Found:
