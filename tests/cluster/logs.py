@@ -28,7 +28,7 @@ def new_cluster() -> str:
 
 @asynccontextmanager
 async def jetstream_log(
-    *urls: str, cluster: str | None = None, replicas: int = 1, keep_s: float = 86_400.0
+    *urls: str, cluster: str | None = None, replicas: int = 1, keep_s: float = 86_400.0, dedupe_s: float = 600.0
 ) -> AsyncIterator[JetStreamLog]:
     """Open the log of a cluster; None: of a new one."""
     link = Link(Access(urls), "test")
@@ -36,7 +36,7 @@ async def jetstream_log(
     log = JetStreamLog(
         link,
         Layout(cluster or new_cluster()),
-        Terms(replicas, keep_s, 600.0),
+        Terms(replicas, keep_s, dedupe_s),
         clock=SystemClock(asyncio.get_running_loop()),
     )
     mailboxes: list[Mailbox] = []

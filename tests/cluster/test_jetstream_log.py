@@ -732,6 +732,12 @@ async def test_a_second_start_changes_nothing_but_what_was_asked_for(server: Nat
     assert after["config"] == {**before["config"], "max_age": 172_800 * 10**9}
 
 
+async def test_the_stream_knows_ids_for_as_long_as_an_event_may_be_under_way(server: NatsServer, cluster: str) -> None:
+    async with jetstream_log(server.url, cluster=cluster, dedupe_s=1.0) as log:
+        stream = await log._link.ask(f"STREAM.INFO.{log._layout.events}")
+    assert stream["config"]["duplicate_window"] > journal._PATIENCE_S * 10**9
+
+
 async def test_a_server_without_jetstream_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jetstream, "_START_S", 0.5)
     with nats_servers(tmp_path, jetstream=False) as (server,):

@@ -19,6 +19,8 @@ log = structlog.get_logger("postroom.journal")
 _NOT_FOUND = 10059
 _IN_USE = 10058
 _LOG_ID = "postroom-log"
+_UNDER_WAY_S = 60.0
+"""Longer than an event may be under way, and sent again under its id: until then the stream must know the id."""
 _FIRST_VERSION = (2, 11)
 """Of NATS that gives several messages for one request (`batch` of a direct get)."""
 
@@ -61,7 +63,7 @@ async def prepare(link: Link, layout: Layout, terms: Terms) -> str:
         "name": layout.events,
         "subjects": [layout.all_events],
         "discard": "new",  # a full stream takes nothing more: nobody who was told that an event is safe loses it
-        "duplicate_window": round(min(terms.dedupe_s, terms.keep_s) * 1e9),
+        "duplicate_window": round(min(max(terms.dedupe_s, _UNDER_WAY_S), terms.keep_s) * 1e9),
         "republish": {"src": layout.all_events, "dest": layout.all_live},
     }
     rooms = {
