@@ -599,7 +599,7 @@ class Room(LoopActor):
 
     def _retire_if_idle(self) -> None:
         idle_s = self._ports.clock.monotonic() - self._quiet_since
-        if len(self._audience) or self._in_flight or self._alarm.waiting:
+        if len(self._audience) or self._ahead or self._in_flight or self._alarm.waiting:
             return
         if self._top and idle_s < self._ports.limits.idle_s:  # where nothing ever happened there is nothing to keep
             return

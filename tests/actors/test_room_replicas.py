@@ -26,8 +26,10 @@ from actors.messages import (
     Refused,
     Renewed,
     Revoke,
+    Sweep,
 )
 from actors.record import RoomRecord
+from actors.rooms import RoomLimits
 
 from .asking import ROOM, ask, joined, offsets, receipt
 from .fake_clock import settled
@@ -217,6 +219,21 @@ async def test_who_goes_while_the_room_catches_up_is_not_let_in(house: House, lo
     await settled()
     assert not ear.heard
     assert house.ledger.subscribers(ROOM) == 1  # who asked for the epoch
+
+
+async def test_a_room_does_not_retire_while_somebody_waits_to_be_let_in(house: House, log: SharedLog) -> None:
+    await receipt(house)
+    known = await epoch(house)
+    house.directory.room(ROOM).tell(Detach("asking"))
+    ear = Ear()
+    house.subscribe(ROOM, ear, after=Position(known, 3))
+    await settled()
+    await house.clock.advance(RoomLimits().idle_s * 2)
+    house.directory.room(ROOM).tell(Sweep())
+    await settled()
+    log.catching_up.pop()(None)
+    await settled()
+    assert ear.only(Joined).where.recovery == "none"
 
 
 async def test_who_was_before_the_first_event_may_have_missed_some_but_for_the_very_beginning(
