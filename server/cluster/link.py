@@ -207,6 +207,11 @@ class Link:
         self._new.append(listening)
         return listening
 
+    @property
+    def backlog(self) -> int:
+        """How many messages wait to be sent."""
+        return len(self._outgoing)
+
     async def settled(self) -> None:
         """Wait until the server knows all that is listened to so far.
 

@@ -623,6 +623,27 @@ async def test_events_under_way_outlive_a_server_that_is_killed(tmp_path: Path) 
             assert len((await opened(log)).events) == 100
 
 
+async def test_what_waits_to_be_sent_does_not_wait_twice(tmp_path: Path) -> None:
+    with nats_servers(tmp_path) as (server,):
+        await server.ready()
+        async with jetstream_log(server.url) as log:
+            ear = Ear()
+            await opened(log, ear)
+            server.freeze()
+            try:
+                put(log, ear, *(f"e{number}" for number in range(600)), data={"text": "x" * 60_000})
+                began = asyncio.get_running_loop().time()
+                most = 0
+                while log._link.trouble is None and asyncio.get_running_loop().time() < began + 10.0:
+                    most = max(most, log._link.backlog)
+                    await asyncio.sleep(0.05)
+                assert asyncio.get_running_loop().time() > began + journal._AGAIN_S
+                assert 0 < most <= 600
+            finally:
+                server.thaw()
+            assert sorted(await ear.ids(600)) == sorted(f"e{number}" for number in range(600))
+
+
 async def test_while_nats_is_away_events_are_refused_and_rooms_that_are_open_stay_so(tmp_path: Path) -> None:
     with nats_servers(tmp_path) as (server,):
         await server.ready()

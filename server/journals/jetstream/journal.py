@@ -180,6 +180,7 @@ class JetStreamJournal(LoopActor):
         desk.ticking = False
         now = desk.clock.monotonic()
         missed: dict[Shelf, None] = {}
+        backlog = desk.link.backlog  # what is in it need not be in it twice
         for pending in list(desk.pending.values()):
             if now - pending.began > _PATIENCE_S:
                 self._give_up(pending, _UNKNOWN)
@@ -189,7 +190,7 @@ class JetStreamJournal(LoopActor):
             elif desk.link.trouble is None and desk.verified:
                 if now - pending.began > _SILENT_S:
                     desk.silence = desk.silence or "JetStream does not acknowledge what it is given"
-                if now - pending.sent_at > _AGAIN_S:
+                if now - pending.sent_at > _AGAIN_S and not backlog:
                     desk.send(pending, at=now)
         for shelf in missed:
             self._rooms.catch_up(shelf)
