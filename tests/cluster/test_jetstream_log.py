@@ -417,6 +417,29 @@ async def test_a_room_that_one_router_has_forgotten_is_renewed_for_the_others(se
         assert (later.epoch, [event.offset for event in later.events]) == (record.epoch, [committed.event.offset])
 
 
+async def test_an_event_that_others_had_before_the_room_was_forgotten_is_no_duplicate_in_the_next_history(
+    server: NatsServer, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_logs(server, cluster) as (a, b):
+        ear_a, ear_b = Ear(), Ear()
+        await opened(a, ear_a)
+        await opened(b, ear_b)
+        put(a, ear_a, "x")
+        await ear_b.hears(1)
+        held: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        send = b._link.send
+        monkeypatch.setattr(b._link, "send", lambda *args, **options: held.append((args, options)))
+        put(b, ear_b, "x")
+        a.forget(ROOM, Ear().tell)
+        await ear_b.hears(2)
+        monkeypatch.setattr(b._link, "send", send)
+        for args, options in held:
+            send(*args, **options)
+        (_, renewed, failed) = await ear_b.hears(3)
+        assert (type(renewed), type(failed)) == (Renewed, AppendFailed)
+        assert failed.refusal.code.temporary
+
+
 # --- alerts that wait for their time
 
 

@@ -12,9 +12,9 @@ from functools import partial
 import structlog
 from nats.aio.msg import Msg
 
-from actors.errors import LogUnavailable, PostroomError
+from actors.errors import ErrorCode, LogUnavailable, PostroomError, Refusal
 from actors.mailbox import Mailbox
-from actors.messages import Arrived, Committed, Duplicated, Fail, Renewed
+from actors.messages import AppendFailed, Arrived, Committed, Duplicated, Fail, Renewed
 from server.cluster.link import AWAY, NotAnswered
 from server.journals.operations import hand_over
 
@@ -235,7 +235,8 @@ class OpenRooms:
                 continue
             self._desk.settle(pending)
             if pending.append is not None and pending.to is not None:
-                pending.to.tell(Duplicated(offset, pending.append))
+                gone = offset <= shelf.base
+                pending.to.tell(AppendFailed(pending.append, _GONE) if gone else Duplicated(offset, pending.append))
 
     def catch_up(self, shelf: Shelf) -> None:
         """Read what the room has not heard of."""
@@ -328,6 +329,11 @@ class OpenRooms:
 
     def broken(self, shelf: Shelf | None, error: BaseException) -> None:
         self._mailbox.tell(Broken(error, shelf))
+
+
+_GONE = Refusal(
+    ErrorCode.INTERNAL, "this event was taken before, and is gone: the room was deleted meanwhile; publish it again"
+)
 
 
 def _has_dropped(snapshot: Snapshot, seen: int, news: list[Found]) -> bool:
