@@ -715,6 +715,34 @@ async def test_where_nats_has_lost_its_files_rooms_begin_anew_under_another_epoc
     assert "log_replaced" in {line["event"] for line in logged}
 
 
+async def test_where_nats_comes_back_with_files_of_before_rooms_begin_anew_under_another_epoch(tmp_path: Path) -> None:
+    """A power cut, or a backup that was restored: the stream gives offsets that it has given before."""
+    with nats_servers(tmp_path) as (server,):
+        await server.ready()
+        async with jetstream_log(server.url) as log:
+            ear = Ear()
+            before = await opened(log, ear)
+            put(log, ear, "a")
+            await ear.hears(1)
+            server.kill()
+            shutil.copytree(server.store, tmp_path / "backup")
+            server.start()
+            await until(lambda: log.trouble is None and log._desk.verified)
+            put(log, ear, "b", "c")
+            await ear.hears(3)
+            server.kill()
+            shutil.rmtree(server.store)
+            shutil.copytree(tmp_path / "backup", server.store)
+            server.start()
+            await until(lambda: isinstance(ear.heard[-1], Fail))
+            await until(lambda: log.trouble is None)
+            after = await opened(log, ear)
+            assert after.epoch != before.epoch
+            assert [event.draft.id for event in after.events] == ["a"]
+            put(log, ear, "d")
+            assert (await ear.hears(5))[-1].event.draft.id == "d"
+
+
 async def test_a_stream_that_is_removed_is_made_anew(
     server: NatsServer, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

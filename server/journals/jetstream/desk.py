@@ -125,6 +125,10 @@ class Desk:
         self.verified = True
         """Whether the log is known to be the one that it was, since there is this connection."""
         self.verifying = False
+        self.highest = 0
+        """The highest offset that this router has ever told of."""
+        self.back_since: float | None = None
+        """Since when the stream is known to have gone back behind that; None: it has not."""
         self._refused: str | None = None
         self._refused_at = 0.0
         self.watched: set[str] = set()

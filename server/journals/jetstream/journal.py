@@ -4,6 +4,7 @@ commits, and what other routers have appended, out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from functools import partial
 
@@ -21,7 +22,8 @@ from .messages import Acknowledged, Audit, Audited, Broken, Kept, Late, LinkUp, 
 from .reading import tops
 from .rooms import OpenRooms
 from .shelf import Shelf
-from .streams import StreamError, prepare
+from .streams import Found as Log
+from .streams import StreamError, prepare, renew
 
 __all__ = ["JetStreamJournal"]
 
@@ -39,6 +41,7 @@ _HEARD_S = 0.3
 _AUDIT_S = 5.0
 _AUDITED = 64
 """Rooms that one question is about."""
+_OLD_LEADER_S = 15.0
 _UNDER_WAY = 10158
 """Error of JetStream: it was given this message before, and has not stored it yet."""
 
@@ -212,13 +215,15 @@ class JetStreamJournal(LoopActor):
             return
         desk.verifying = True
 
+        seen = desk.highest
+
         async def work() -> None:
-            outcome: str | PostroomError
+            outcome: Log | PostroomError
             try:
                 outcome = await prepare(desk.link, desk.layout, desk.terms)
             except (*AWAY, StreamError) as error:
                 outcome = error
-            self.mailbox.tell(Verified(outcome))
+            self.mailbox.tell(Verified(outcome, seen))
 
         desk.spawn(work(), partial(self._rooms.broken, None))
 
@@ -231,20 +236,46 @@ class JetStreamJournal(LoopActor):
                 desk.silence = str(outcome)
                 self._begin_ticking()
             return
-        if outcome != desk.ident:
-            self._begin_another_log(outcome)
         now = desk.clock.monotonic()
+        if outcome.ident != desk.ident:
+            self._begin_another_log(outcome.ident)
+        elif outcome.last < message.seen:
+            self._goes_back(outcome, now)
+            return
+        desk.back_since = None
         if not any(now - pending.began > _SILENT_S for pending in desk.pending.values()):
             desk.silence = None
         if not desk.verified:
             desk.verified = True
             self._go_on()
 
+    def _goes_back(self, found: Log, now: float) -> None:
+        """Have the log count as another one, where its stream has lost messages: it gives their offsets to others now.
+
+        A leader that does not know yet that it is none any more may look like that for a while.
+        """
+        desk = self._desk
+        if desk.back_since is None:
+            desk.back_since = now
+        desk.silence = "NATS has lost events that it had: its stream has gone back"
+        if found.replicas == 1 or now - desk.back_since > _OLD_LEADER_S:
+            desk.back_since = None
+            desk.verifying = True
+
+            async def work() -> None:
+                with contextlib.suppress(*AWAY):  # it is tried again, when it has been looked at again
+                    await renew(desk.link, desk.layout)
+                desk.verifying = False
+
+            desk.spawn(work(), partial(self._rooms.broken, None))
+        self._begin_ticking()
+
     def _begin_another_log(self, ident: str) -> None:
         """Leave everything behind: where NATS has lost its files, or a stream was removed, offsets mean nothing."""
         desk = self._desk
         log.error("log_replaced", stream=desk.layout.events, rooms=len(desk.shelves))
         desk.ident = ident
+        desk.highest = 0
         desk.watched.clear()
         for pending in list(desk.pending.values()):
             self._give_up(pending, _UNKNOWN)

@@ -11,6 +11,7 @@ from actors.errors import PostroomError
 from .reading import Found, Reading
 from .records import Snapshot
 from .shelf import Shelf
+from .streams import Found as Log
 
 __all__ = [
     "Acknowledged",
@@ -94,9 +95,11 @@ class Audited(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """JetStream answers, and this is the log's own id; or why it does not."""
+    """JetStream answers, and has this log; or why it does not."""
 
-    outcome: str | PostroomError
+    outcome: Log | PostroomError
+    seen: int
+    """The highest offset that this router knew of when it asked."""
 
 
 class Broken(NamedTuple):

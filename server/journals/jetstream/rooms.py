@@ -108,6 +108,7 @@ class OpenRooms:
                 self.close(shelf)
             return
         shelf.restore(outcome, self._desk.epoch(shelf.room))
+        self._desk.highest = max(self._desk.highest, shelf.seen)
         shelf.written_at = self._desk.clock.monotonic() - max(0.0, self._desk.clock.time() - outcome.written_s)
         shelf.stored_watched = shelf.watched = shelf.room in self._desk.watched
         self._settle_read(shelf, outcome)
@@ -201,6 +202,7 @@ class OpenRooms:
         desk, stored = self._desk, found.stored
         pending = desk.pending.get(stored.number) if stored is not None and stored.by == desk.life else None
         append = None if pending is None else pending.append
+        desk.highest = max(desk.highest, found.offset)
         event = shelf.take(found, live=live, draft=None if append is None else append.draft)
         if pending is not None:
             desk.settle(pending)

@@ -12,7 +12,7 @@ from server.cluster.link import ApiError, Link
 
 from .layout import Layout
 
-__all__ = ["StreamError", "Terms", "prepare"]
+__all__ = ["Found", "StreamError", "Terms", "prepare", "renew"]
 
 log = structlog.get_logger("postroom.journal")
 
@@ -29,6 +29,16 @@ class StreamError(PostroomError):
     """A stream cannot be used; `str()` says why and what to do."""
 
 
+class Found(NamedTuple):
+    """What there is of the log."""
+
+    ident: str
+    """Its own id, which is another one for another log."""
+    last: int = 0
+    """The number of the last message that its stream of events has ever had."""
+    replicas: int = 1
+
+
 class Terms(NamedTuple):
     """On what terms the streams are made."""
 
@@ -39,8 +49,8 @@ class Terms(NamedTuple):
     """How long the id of an event is remembered."""
 
 
-async def prepare(link: Link, layout: Layout, terms: Terms) -> str:
-    """Make the streams, or check that they do; return the log's own id, which is another one for another log.
+async def prepare(link: Link, layout: Layout, terms: Terms) -> Found:
+    """Make the streams, or check that they do; return what there is.
 
     Raises:
         StreamError: They cannot be used.
@@ -73,26 +83,40 @@ async def prepare(link: Link, layout: Layout, terms: Terms) -> str:
         "discard": "old",
         "max_msgs_per_subject": 1,
     }
-    ident = await _ensure(link, events)
-    if await _ensure(link, rooms, ident) != ident:
-        await _begin_anew(link, layout.rooms, ident)
-    return ident
+    found = await _ensure(link, events)
+    if (await _ensure(link, rooms, found.ident)).ident != found.ident:
+        await _begin_anew(link, layout.rooms, found.ident)
+    return found
+
+
+async def renew(link: Link, layout: Layout) -> None:
+    """Give the log another id, as its stream has lost messages: offsets that it gives now, it has given before.
+
+    Raises:
+        ApiError, LinkDown, NotAnswered: It has the id that it had.
+    """
+    await _name(link, layout.events, secrets.token_hex(6))
 
 
 async def _begin_anew(link: Link, stream: str, ident: str) -> None:
     """Drop the snapshots of another log: the stream of events was lost without them, and their offsets mean nothing."""
     await link.ask(f"STREAM.PURGE.{stream}", {})
-    config = (await link.ask(f"STREAM.INFO.{stream}", wait_s=5.0))["config"]
-    metadata = {**(config.get("metadata") or {}), _LOG_ID: ident}
-    await link.ask(f"STREAM.UPDATE.{stream}", {**config, "metadata": metadata}, wait_s=10.0)
+    await _name(link, stream, ident)
     log.warning("stream_emptied", stream=stream)
 
 
-async def _ensure(link: Link, wanted: dict[str, Any], ident: str = "") -> str:
-    """Make a stream, which gets this id or a new one, or check that it does; return its id."""
+async def _name(link: Link, stream: str, ident: str) -> None:
+    config = (await link.ask(f"STREAM.INFO.{stream}", wait_s=5.0))["config"]
+    metadata = {**(config.get("metadata") or {}), _LOG_ID: ident}
+    await link.ask(f"STREAM.UPDATE.{stream}", {**config, "metadata": metadata}, wait_s=10.0)
+
+
+async def _ensure(link: Link, wanted: dict[str, Any], ident: str = "") -> Found:
+    """Make a stream, which gets this id or a new one, or check that it does; return what there is of it."""
     name = wanted["name"]
     try:
-        config = (await link.ask(f"STREAM.INFO.{name}", wait_s=5.0))["config"]
+        info = await link.ask(f"STREAM.INFO.{name}", wait_s=5.0)
+        config = info["config"]
     except ApiError as error:
         if error.err_code != _NOT_FOUND:
             raise
@@ -104,7 +128,7 @@ async def _ensure(link: Link, wanted: dict[str, Any], ident: str = "") -> str:
                 raise StreamError(f"stream {name} cannot be made: {refusal}") from refusal
             return await _ensure(link, wanted, ident)  # another router was faster
         log.info("stream_created", stream=name, replicas=wanted["num_replicas"])
-        return ident
+        return Found(ident, 0, wanted["num_replicas"])
     for field in ("subjects", "republish", "storage", "retention"):
         if field in wanted and not _covers(config.get(field), wanted[field]):
             raise StreamError(
@@ -120,7 +144,7 @@ async def _ensure(link: Link, wanted: dict[str, Any], ident: str = "") -> str:
         except ApiError as refusal:
             raise StreamError(f"stream {name} cannot be changed to {changes}: {refusal}") from refusal
         log.info("stream_changed", stream=name, **changes)
-    return str(metadata[_LOG_ID])
+    return Found(str(metadata[_LOG_ID]), int(info["state"]["last_seq"]), int(config.get("num_replicas") or 1))
 
 
 def _covers(found: Any, wanted: Any) -> bool:
