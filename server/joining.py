@@ -38,8 +38,9 @@ async def join(settings: Settings, clock: Clock, report: Report, ledger: Ledger)
         JournalError: It cannot be; says why and what to do.
     """
     try:
+        from .cluster.client import Access
         from .cluster.cluster import Cluster
-        from .cluster.link import Access, Link, LinkDown
+        from .cluster.link import Link, LinkDown
         from .journals.jetstream.layout import Layout
         from .journals.jetstream.log import JetStreamLog
         from .journals.jetstream.streams import Terms
@@ -55,7 +56,6 @@ async def join(settings: Settings, clock: Clock, report: Report, ledger: Ledger)
         settings.cluster_certificate,
     )
     node = node_name(settings)
-    assert node is not None
     link = Link(access, f"postroom {node}")
     try:
         await link.start()

@@ -13,11 +13,9 @@ import random
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import ParseResult, SplitResult, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
-import nats.aio.client
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
@@ -25,16 +23,14 @@ from nats.aio.subscription import Subscription
 
 from actors.errors import PostroomError
 
-__all__ = ["AWAY", "NO_LEADER", "Access", "ApiError", "Link", "LinkDown", "Listening", "NotAnswered"]
+from .client import CONNECT_S, Access, Client, connect, cut, place_of
+
+__all__ = ["AWAY", "NO_LEADER", "ApiError", "Link", "LinkDown", "Listening", "NotAnswered"]
 
 log = structlog.get_logger("postroom.cluster")
 
 NO_LEADER = (10008, 10009)
 """Errors of JetStream that pass: it is about to find a leader."""
-_PING_S = 1.0
-_PINGS = 2
-"""So many pings without an answer: the connection is dead. Found out in three seconds at most."""
-_CONNECT_S = 2.0
 _AGAIN_S = (0.05, 1.0)
 """Between two tries to connect: at first, and at most."""
 _LOOK_S = 0.25
@@ -75,28 +71,6 @@ AWAY = (ApiError, LinkDown, NotAnswered)
 """What a question to JetStream ends with where it has no answer."""
 
 
-class Access(NamedTuple):
-    """Where NATS is, and how one gets in."""
-
-    urls: tuple[str, ...]
-    user: str | None = None
-    password: str | None = None
-    credentials: Path | None = None
-    ca: Path | None = None
-    certificate: Path | None = None
-
-
-class _Client(nats.aio.client.Client):
-    """nats-py's client, but for that it says nothing of itself in clear where TLS was asked for."""
-
-    def _connect_command(self) -> bytes:
-        assert self._current_server is not None
-        wanted = self.options.get("tls") is not None and self._current_server.uri.scheme not in ("ws", "wss")
-        if wanted and not self._server_info.get("tls_required"):
-            raise nats.errors.Error("it does not ask for TLS, which this router does")
-        return super()._connect_command()
-
-
 class Listening:
     """A subscription that outlives connections."""
 
@@ -124,7 +98,7 @@ class Link:
     def __init__(self, access: Access, name: str) -> None:
         self._access = access
         self._name = name
-        self._client: nats.aio.client.Client | None = None
+        self._client: Client | None = None
         self._listenings: dict[Listening, None] = {}
         self._new: list[Listening] = []
         """Those that the server was not told of."""
@@ -173,9 +147,9 @@ class Link:
         client, self._client = self._client, None
         if client is not None and not client.is_closed:
             last = asyncio.create_task(self._send_last(client))
-            await asyncio.wait((last,), timeout=_CONNECT_S)
+            await asyncio.wait((last,), timeout=CONNECT_S)
             if not last.done():
-                _cut(client)
+                cut(client)
             await client.close()
             last.cancel()
             await asyncio.wait((last,))
@@ -224,7 +198,7 @@ class Link:
                 new, self._new = self._new, []
                 for listening in new:
                     await self._subscribe(client, listening)
-            async with self._while_connected(_CONNECT_S):
+            async with self._while_connected(CONNECT_S):
                 await client.flush()
         except _FAILURES as error:
             raise LinkDown(self.trouble or self._reason(error)) from error
@@ -328,57 +302,20 @@ class Link:
             if not waiting.expired():
                 waiting.reschedule(now)
 
-    def _up(self) -> nats.aio.client.Client:
+    def _up(self) -> Client:
         if self._client is None or self.trouble is not None:
             raise LinkDown(self.trouble or "there is no connection")
         return self._client
 
-    async def _connect(self) -> nats.aio.client.Client:
-        """Connect to one of the servers."""
-        access = self._access
-        client = _Client()
-        ended = self._ended = asyncio.Event()
-        urls = sorted(access.urls, key=lambda url: (_place(urlsplit(url)) == self._lost, random.random()))
-
-        async def note(error: Exception) -> None:
-            self._error = error
-
-        async def closed() -> None:
-            ended.set()
-
+    async def _connect(self) -> Client:
+        """Connect to one of the servers, and to the one that was lost last."""
+        self._ended = asyncio.Event()
         self._error = None
-        try:
-            await client.connect(
-                urls,
-                name=self._name,
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=round(_CONNECT_S),
-                dont_randomize=True,
-                ping_interval=_PING_S,  # type: ignore[arg-type]  # it is only slept for
-                max_outstanding_pings=_PINGS,
-                error_cb=note,
-                closed_cb=closed,
-                user=access.user,
-                password=access.password,
-                user_credentials=None if access.credentials is None else str(access.credentials),
-                tls=self._tls(),
-            )
-        except BaseException:
-            if client._transport is not None:  # which nats-py leaves open when it is refused
-                client._transport.close()  # type: ignore[no-untyped-call]  # nats-py types it not
-            raise
-        return client
+        urls = sorted(self._access.urls, key=lambda url: (place_of(urlsplit(url)) == self._lost, random.random()))
+        return await connect(self._access, urls, self._name, on_error=self._note, on_end=self._ended.set)
 
-    def _tls(self) -> ssl.SSLContext | None:
-        access = self._access
-        if access.ca is None and access.certificate is None and not any(url.startswith("tls:") for url in access.urls):
-            return None
-        context = ssl.create_default_context(cafile=access.ca)
-        if access.certificate is not None:
-            context.load_cert_chain(access.certificate)
-        return context
+    def _note(self, error: Exception) -> None:
+        self._error = error
 
     async def _keep(self) -> None:
         """Stay connected."""
@@ -395,7 +332,7 @@ class Link:
                 sender.cancel()
             self._outgoing.clear()
             url = client.connected_url
-            self._lost = None if url is None else _place(url)
+            self._lost = None if url is None else place_of(url)
             self.trouble = self._reason(self._error or client.last_error or nats.errors.UnexpectedEOF())
             self._client = None
             self._break_off()
@@ -409,7 +346,7 @@ class Link:
             for call in self.on_up:
                 call()
 
-    async def _end_of(self, client: nats.aio.client.Client) -> None:
+    async def _end_of(self, client: Client) -> None:
         """Wait until a connection has ended; nats-py says so only when it has written what it still had."""
         ended = self._ended
         while not client.is_closed:
@@ -417,12 +354,12 @@ class Link:
                 async with asyncio.timeout(_LOOK_S):
                     await ended.wait()
         if not ended.is_set():
-            _cut(client)
+            cut(client)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CONNECT_S):
+                async with asyncio.timeout(CONNECT_S):
                     await ended.wait()
 
-    async def _connect_again(self, wait_s: float) -> nats.aio.client.Client:
+    async def _connect_again(self, wait_s: float) -> Client:
         """Try until there is a connection on which everything is listened to that was before.
 
         Args:
@@ -431,7 +368,7 @@ class Link:
         if wait_s > _AGAIN_S[0]:
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
         while True:
-            client: nats.aio.client.Client | None = None
+            client: Client | None = None
             try:
                 client = await self._connect()
                 async with self._subscribing:
@@ -439,18 +376,18 @@ class Link:
                     for listening in list(self._listenings):
                         listening.subscription = None
                         await self._subscribe(client, listening)
-                async with asyncio.timeout(_CONNECT_S):
+                async with asyncio.timeout(CONNECT_S):
                     await client.flush()
                 return client
             except _FAILURES as error:
                 self.trouble = self._reason(error)
                 if client is not None:
-                    _cut(client)
+                    cut(client)
                     await client.close()
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(_AGAIN_S[1], wait_s * 2)
 
-    async def _subscribe(self, client: nats.aio.client.Client, listening: Listening) -> None:
+    async def _subscribe(self, client: Client, listening: Listening) -> None:
         if listening not in self._listenings:
             return
         handle = listening.handle
@@ -466,7 +403,7 @@ class Link:
         if self._listenings.pop(listening, self) is None and listening.subscription is not None and not self.trouble:
             self._spawn(_unsubscribe(listening.subscription))
 
-    async def _send(self, client: nats.aio.client.Client) -> None:
+    async def _send(self, client: Client) -> None:
         """Send what goes out on this connection and no other: nats-py may swallow a cancellation while it sends."""
         while not (client.is_closed or self._stopping):
             await self._something_goes_out.wait()
@@ -474,12 +411,12 @@ class Link:
             with contextlib.suppress(*_FAILURES):  # the connection is lost: `_keep` sees to it
                 await self._send_all(client)
 
-    async def _send_last(self, client: nats.aio.client.Client) -> None:
+    async def _send_last(self, client: Client) -> None:
         with contextlib.suppress(*_FAILURES):
             await self._send_all(client)
             await client.flush()
 
-    async def _send_all(self, client: nats.aio.client.Client) -> None:
+    async def _send_all(self, client: Client) -> None:
         outgoing = self._outgoing
         while outgoing and not client.is_closed:
             subject, payload, reply, headers = outgoing.popleft()
@@ -496,27 +433,14 @@ class Link:
 
     def _server(self) -> str:
         url = self._client.connected_url if self._client is not None else None
-        return "" if url is None else _place(url)
+        return "" if url is None else place_of(url)
 
     def _reason(self, error: BaseException) -> str:
         """Say what is wrong with the connection, without a password."""
-        where = ", ".join(filter(None, (_place(urlsplit(url)) for url in self._access.urls)))
+        where = ", ".join(filter(None, (place_of(urlsplit(url)) for url in self._access.urls)))
         inner = self._error if isinstance(error, nats.errors.NoServersError) and self._error is not None else error
         what = str(inner) or type(inner).__name__
         return f"NATS at {where}: {what}"
-
-
-def _place(url: SplitResult | ParseResult) -> str:
-    """Return host and port, without user and password."""
-    return url.netloc.rpartition("@")[2]
-
-
-def _cut(client: nats.aio.client.Client) -> None:
-    """Drop what waits to be written: a server that stands still may never take it, and nats-py would wait for that."""
-    client._pending, client._pending_data_size = [], 0
-    writer = getattr(client._transport, "_io_writer", None)
-    if writer is not None:  # a WebSocket has none
-        writer.transport.abort()
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 from actors.mailbox import Mailbox
 from server.clock import SystemClock
-from server.cluster.link import Access, Link
+from server.cluster.client import Access
+from server.cluster.link import Link
 from server.journals.jetstream.layout import Layout
 from server.journals.jetstream.log import JetStreamLog
 from server.journals.jetstream.streams import Terms

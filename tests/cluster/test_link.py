@@ -15,7 +15,8 @@ from typing import Any
 import nkeys
 import pytest
 
-from server.cluster.link import Access, ApiError, Link, LinkDown, NotAnswered
+from server.cluster.client import Access
+from server.cluster.link import ApiError, Link, LinkDown, NotAnswered
 
 from ..certificates import make_certificate
 from ..nats_server import NatsServer, free_port, nats_servers

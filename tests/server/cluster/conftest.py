@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 
 from server.clock import SystemClock
-from server.cluster.link import Access, Link
+from server.cluster.client import Access
+from server.cluster.link import Link
 from server.cluster.peers import Peers
 
 from ...nats_server import NatsServer, nats_servers

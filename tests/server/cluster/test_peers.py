@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from server.cluster.link import Access, Link
+from server.cluster.client import Access
+from server.cluster.link import Link
 from server.cluster.peers import NodeNameTaken
 
 from ...nats_server import NatsServer
