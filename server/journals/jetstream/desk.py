@@ -126,7 +126,7 @@ class Desk:
         """Whether the log is known to be the one that it was, since there is this connection."""
         self.verifying = False
         self.highest = 0
-        """The highest offset that this router has ever told of."""
+        """The highest offset that this router knows to have been given."""
         self.back_since: float | None = None
         """Since when the stream is known to have gone back behind that; None: it has not."""
         self._refused: str | None = None

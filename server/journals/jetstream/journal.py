@@ -243,6 +243,7 @@ class JetStreamJournal(LoopActor):
             self._goes_back(outcome, now)
             return
         desk.back_since = None
+        desk.highest = max(desk.highest, outcome.last)
         if not any(now - pending.began > _SILENT_S for pending in desk.pending.values()):
             desk.silence = None
         if not desk.verified:

@@ -114,7 +114,8 @@ class JetStreamLog:
             async with asyncio.timeout(_START_S):
                 while True:
                     try:
-                        desk.ident = (await prepare(self._link, self._layout, self._terms)).ident
+                        found = await prepare(self._link, self._layout, self._terms)
+                        desk.ident, desk.highest = found.ident, found.last
                         desk.watched = await watched_rooms(self._link, self._layout)
                         if not desk.inbox:
                             desk.inbox = self._link.inbox()
