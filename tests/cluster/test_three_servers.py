@@ -53,9 +53,11 @@ async def test_a_cluster_that_loses_one_server_and_then_its_leader_loses_no_even
             for router in routers:
                 await until_ready(router, within_s=20.0)
             receipt = await service.next()
-            assert (receipt["type"], receipt["id"]) == ("published", "under way"), receipt
-            assert not receipt["duplicate"]
-            receipts = await publish_until_taken(near, ROOM, *range(41, 50))
+            assert receipt["id"] == "under way"
+            # It was refused where the router was on the server that was killed, and knew so.
+            taken = receipt["type"] == "published"
+            assert (taken, receipt.get("duplicate")) == (True, False) or receipt["code"] == "journal_unavailable"
+            receipts = await publish_until_taken(near, ROOM, *range(41 if taken else 40, 50))
             events = await same_everywhere(49, ROOM, [near, far])
             assert numbers(events) == list(range(1, 50))
             assert in_chain(events, joined[0]["offset"]) == receipts[-1]["offset"]

@@ -220,7 +220,7 @@ class JetStreamJournal(LoopActor):
         async def work() -> None:
             outcome: Log | PostroomError
             try:
-                outcome = await prepare(desk.link, desk.layout, desk.terms)
+                outcome = await prepare(desk.link, desk.layout, desk.terms, desk.ident)
             except (*AWAY, StreamError) as error:
                 outcome = error
             self.mailbox.tell(Verified(outcome, seen))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from actors.errors import PostroomError
-from server.cluster.link import ApiError, Link
+from server.cluster.link import ApiError, Link, NotAnswered
 
 from .layout import Layout
 
@@ -49,8 +49,15 @@ class Terms(NamedTuple):
     """How long the id of an event is remembered."""
 
 
-async def prepare(link: Link, layout: Layout, terms: Terms) -> Found:
+async def prepare(link: Link, layout: Layout, terms: Terms, known: str = "") -> Found:
     """Make the streams, or check that they do; return what there is.
+
+    Args:
+        link: The connection to NATS.
+        layout: Where things are.
+        terms: On what terms streams are made.
+        known: The id of the log that is known. Where it is that, the stream of snapshots may be without a leader for a
+            while: events need it not.
 
     Raises:
         StreamError: They cannot be used.
@@ -84,8 +91,12 @@ async def prepare(link: Link, layout: Layout, terms: Terms) -> Found:
         "max_msgs_per_subject": 1,
     }
     found = await _ensure(link, events)
-    if (await _ensure(link, rooms, found.ident)).ident != found.ident:
-        await _begin_anew(link, layout.rooms, found.ident)
+    try:
+        if (await _ensure(link, rooms, found.ident)).ident != found.ident:
+            await _begin_anew(link, layout.rooms, found.ident)
+    except NotAnswered:
+        if found.ident != known:
+            raise
     return found
 
 
