@@ -19,7 +19,7 @@ import nats.errors
 
 __all__ = ["NatsServer", "binary", "free_port", "nats_servers"]
 
-_READY_S = 20.0
+_READY_S = 60.0
 
 
 def binary() -> str:

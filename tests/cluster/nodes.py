@@ -50,7 +50,9 @@ async def readiness(router: RouterProcess) -> tuple[int, Message]:
         return response.status, json.loads(await response.read())
 
 
-async def until_ready(router: RouterProcess, *, ready: bool = True, why: str = "", within_s: float = WAIT_S) -> Message:
+async def until_ready(
+    router: RouterProcess, *, ready: bool = True, why: str = "", within_s: float = 4 * WAIT_S
+) -> Message:
     """Wait until a router says that it is ready, or that it is not, and `why`; return what it says."""
     deadline = time.monotonic() + within_s
     while True:
@@ -72,7 +74,7 @@ async def publish(client: NativeClient, room: str, n: int) -> Message:
     return await client.ask("publish", **event(room, n))
 
 
-async def publish_until_taken(client: NativeClient, room: str, *ns: int, within_s: float = 20.0) -> list[Message]:
+async def publish_until_taken(client: NativeClient, room: str, *ns: int, within_s: float = 60.0) -> list[Message]:
     """Publish events one after another, each again while that is refused for the moment; return the receipts."""
     receipts = []
     async with asyncio.timeout(within_s):

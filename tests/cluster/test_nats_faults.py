@@ -14,7 +14,7 @@ from ..nats_server import NatsServer
 from .nodes import event, logged, nodes, publish, publish_until_taken, same_everywhere, until_ready
 
 ROOM = "doc:1"
-FOUND_OUT_S = 6.0
+FOUND_OUT_S = 20.0
 """How long a router may take to find out that NATS does not answer."""
 
 

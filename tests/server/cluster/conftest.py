@@ -59,7 +59,7 @@ class Side:
         self.peers._listenings = []  # else it would say goodbye
         await self.stop()
 
-    async def until(self, kind: str, whom: str, within_s: float = 3.0) -> object:
+    async def until(self, kind: str, whom: str, within_s: float = 10.0) -> object:
         """Wait until it has told of a node; return the reason."""
         async with asyncio.timeout(within_s):
             while True:

@@ -26,7 +26,7 @@ __all__ = ["Cluster", "leader", "router_on"]
 
 _EVENTS = "postroom.room.>"
 _AGREE_S = 60.0
-_READY_S = 30.0
+_READY_S = 60.0
 _SETTINGS: Mapping[str, object] = {**KEEP_ALL, "room_idle_s": 1, "drain_s": 1}
 """Rooms come and go where nobody follows them, and who drains is soon gone."""
 
