@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import random
 import ssl
@@ -25,7 +24,7 @@ from actors.errors import PostroomError
 
 from .client import CONNECT_S, Access, Client, connect, cut, place_of
 
-__all__ = ["AWAY", "NO_LEADER", "ApiError", "Link", "LinkDown", "Listening", "NotAnswered"]
+__all__ = ["AWAY", "NO_LEADER", "ApiError", "Link", "LinkDown", "Listening", "NotAnswered", "said_by_jetstream"]
 
 log = structlog.get_logger("postroom.cluster")
 
@@ -71,6 +70,21 @@ AWAY = (ApiError, LinkDown, NotAnswered)
 """What a question to JetStream ends with where it has no answer."""
 
 
+def said_by_jetstream(answer: Msg) -> dict[str, Any]:
+    """Return what JetStream says of a call, or of a message that it was given.
+
+    Raises:
+        ApiError: It refuses.
+        NotAnswered: It has no leader now.
+    """
+    said: dict[str, Any] = json.loads(answer.data)
+    error = said.get("error")
+    if error is not None:
+        refusal = ApiError(error.get("code", 0), error.get("err_code", 0), error.get("description", "no reason given"))
+        raise NotAnswered(str(refusal)) if refusal.err_code in NO_LEADER else refusal
+    return said
+
+
 class Listening:
     """A subscription that outlives connections."""
 
@@ -111,7 +125,6 @@ class Link:
         self._something_goes_out = asyncio.Event()
         self._waiting: set[asyncio.Timeout] = set()
         """Of those who wait for an answer on the connection that there is."""
-        self._inboxes = itertools.count(1)
         self._error: Exception | None = None
         self._lost: str | None = None
         """Host and port of the server that was lost: it is tried last."""
@@ -232,15 +245,7 @@ class Link:
             NotAnswered: Nobody answers: no JetStream, or it has no leader now.
         """
         payload = b"" if arguments is None else json.dumps(arguments).encode()
-        answer = json.loads((await self.request(f"$JS.API.{call}", payload, wait_s=wait_s)).data)
-        assert isinstance(answer, dict)
-        error = answer.get("error")
-        if error is not None:
-            refusal = ApiError(
-                error.get("code", 0), error.get("err_code", 0), error.get("description", "no reason given")
-            )
-            raise NotAnswered(str(refusal)) if refusal.err_code in NO_LEADER else refusal
-        return answer
+        return said_by_jetstream(await self.request(f"$JS.API.{call}", payload, wait_s=wait_s))
 
     async def gather(
         self, subject: str, payload: bytes, over: Callable[[list[Msg]], bool], *, wait_s: float = 2.0
@@ -308,7 +313,7 @@ class Link:
         return self._client
 
     async def _connect(self) -> Client:
-        """Connect to one of the servers, and to the one that was lost last."""
+        """Connect to one of the servers; the one that was lost is tried last."""
         self._ended = asyncio.Event()
         self._error = None
         urls = sorted(self._access.urls, key=lambda url: (place_of(urlsplit(url)) == self._lost, random.random()))

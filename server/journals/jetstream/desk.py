@@ -20,6 +20,7 @@ from actors.report import Report
 from server.cluster.link import Link
 
 from .layout import Layout
+from .records import Forgotten, Stored
 from .shelf import Shelf
 from .streams import Terms
 
@@ -196,6 +197,10 @@ class Desk:
             headers={"Nats-Msg-Id": pending.message_id},
         )
 
+    def under_way(self, stored: Stored | Forgotten | None) -> Pending | None:
+        """Return what is under way of which the stream holds this; None: it is of another router, or was dealt with."""
+        return self.pending.get(stored.number) if stored is not None and stored.by == self.life else None
+
     def settle(self, pending: Pending) -> None:
         """Count a message as dealt with."""
         if self.pending.pop(pending.number, None) is not None:
@@ -216,7 +221,7 @@ class Desk:
         task.add_done_callback(self._tasks.discard)
 
     async def rest(self) -> None:
-        """Wait until nothing that takes time is being done, and let nothing more be."""
+        """Wait until nothing that takes time is being done."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 

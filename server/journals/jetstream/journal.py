@@ -22,8 +22,7 @@ from .messages import Acknowledged, Audit, Audited, Broken, Kept, Late, LinkUp, 
 from .reading import tops
 from .rooms import OpenRooms
 from .shelf import Shelf
-from .streams import Found as Log
-from .streams import StreamError, prepare, renew
+from .streams import Log, StreamError, prepare, renew
 
 __all__ = ["JetStreamJournal"]
 
@@ -214,7 +213,6 @@ class JetStreamJournal(LoopActor):
         if desk.verifying or desk.link.trouble is not None:
             return
         desk.verifying = True
-
         seen = desk.highest
 
         async def work() -> None:

@@ -6,14 +6,10 @@ router that is behind cannot put an older state over a newer one whose events ar
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import msgspec
 import structlog
-from nats.aio.msg import Msg
 
-from server.cluster.link import ApiError, Link, NotAnswered
+from server.cluster.link import ApiError, Link, NotAnswered, said_by_jetstream
 
 from .layout import Layout
 from .reading import PREV, snapshot_of
@@ -66,7 +62,9 @@ async def _store(link: Link, layout: Layout, shelf: Shelf) -> Snapshot | None:
     for event, named in kept:
         message = written(event.draft, named=named, by="", number=0)
         headers = {PREV: str(event.prev)}
-        _check(await link.request(layout.kept(shelf.room, event.offset), message, headers=headers, wait_s=5.0))
+        said_by_jetstream(
+            await link.request(layout.kept(shelf.room, event.offset), message, headers=headers, wait_s=5.0)
+        )
         shelf.stored_kept.add(event.offset)
     payload = msgspec.msgpack.encode(snapshot)
     if len(payload) > link.most_bytes - 1024:
@@ -74,7 +72,7 @@ async def _store(link: Link, layout: Layout, shelf: Shelf) -> Snapshot | None:
     headers = {"Nats-Expected-Last-Subject-Sequence": str(shelf.revision)}
     answer = await link.request(layout.state(shelf.room), payload, headers=headers, wait_s=5.0)
     try:
-        shelf.revision = int(_check(answer)["seq"])
+        shelf.revision = int(said_by_jetstream(answer)["seq"])
     except ApiError as error:
         if error.err_code in _OTHER_REVISION:
             return None
@@ -104,14 +102,5 @@ async def _drop(link: Link, layout: Layout, shelf: Shelf, snapshot: Snapshot) ->
 
 async def _watch(link: Link, layout: Layout, shelf: Shelf) -> None:
     """Say that the room is watched; another router may have taken it back, which did not know of the last alert."""
-    _check(await link.request(layout.watched(shelf.room), b"", wait_s=5.0))
+    said_by_jetstream(await link.request(layout.watched(shelf.room), b"", wait_s=5.0))
     shelf.stored_watched = True
-
-
-def _check(answer: Msg) -> dict[str, Any]:
-    """Return what JetStream says of a message that it was given."""
-    said: dict[str, Any] = json.loads(answer.data)
-    error = said.get("error")
-    if error is not None:
-        raise ApiError(error.get("code", 0), error.get("err_code", 0), error.get("description", "no reason given"))
-    return said

@@ -11,7 +11,7 @@ from actors.errors import PostroomError
 from .reading import Found, Reading
 from .records import Snapshot
 from .shelf import Shelf
-from .streams import Found as Log
+from .streams import Log
 
 __all__ = [
     "Acknowledged",

@@ -122,8 +122,7 @@ class OpenRooms:
         desk = self._desk
         events = {event.offset: event for event in shelf.events}
         for found in reading.found if shelf.pending else ():
-            stored = found.stored
-            pending = desk.pending.get(stored.number) if stored is not None and stored.by == desk.life else None
+            pending = desk.under_way(found.stored)
             if pending is None:
                 continue
             desk.settle(pending)
@@ -200,7 +199,7 @@ class OpenRooms:
     def _tell(self, shelf: Shelf, found: Found, *, live: bool) -> None:
         """Tell the room of the next message, and whoever waits for it."""
         desk, stored = self._desk, found.stored
-        pending = desk.pending.get(stored.number) if stored is not None and stored.by == desk.life else None
+        pending = desk.under_way(stored)
         append = None if pending is None else pending.append
         desk.highest = max(desk.highest, found.offset)
         event = shelf.take(found, live=live, draft=None if append is None else append.draft)

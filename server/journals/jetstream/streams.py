@@ -12,7 +12,7 @@ from server.cluster.link import ApiError, Link, NotAnswered
 
 from .layout import Layout
 
-__all__ = ["Found", "StreamError", "Terms", "prepare", "renew"]
+__all__ = ["Log", "StreamError", "Terms", "prepare", "renew"]
 
 log = structlog.get_logger("postroom.journal")
 
@@ -29,7 +29,7 @@ class StreamError(PostroomError):
     """A stream cannot be used; `str()` says why and what to do."""
 
 
-class Found(NamedTuple):
+class Log(NamedTuple):
     """What there is of the log."""
 
     ident: str
@@ -49,7 +49,7 @@ class Terms(NamedTuple):
     """How long the id of an event is remembered."""
 
 
-async def prepare(link: Link, layout: Layout, terms: Terms, known: str = "") -> Found:
+async def prepare(link: Link, layout: Layout, terms: Terms, known: str = "") -> Log:
     """Make the streams, or check that they do; return what there is.
 
     Args:
@@ -122,7 +122,7 @@ async def _name(link: Link, stream: str, ident: str) -> None:
     await link.ask(f"STREAM.UPDATE.{stream}", {**config, "metadata": metadata}, wait_s=10.0)
 
 
-async def _ensure(link: Link, wanted: dict[str, Any], ident: str = "") -> Found:
+async def _ensure(link: Link, wanted: dict[str, Any], ident: str = "") -> Log:
     """Make a stream, which gets this id or a new one, or check that it does; return what there is of it."""
     name = wanted["name"]
     try:
@@ -139,7 +139,7 @@ async def _ensure(link: Link, wanted: dict[str, Any], ident: str = "") -> Found:
                 raise StreamError(f"stream {name} cannot be made: {refusal}") from refusal
             return await _ensure(link, wanted, ident)  # another router was faster
         log.info("stream_created", stream=name, replicas=wanted["num_replicas"])
-        return Found(ident, 0, wanted["num_replicas"])
+        return Log(ident, 0, wanted["num_replicas"])
     for field in ("subjects", "republish", "storage", "retention"):
         if field in wanted and not _covers(config.get(field), wanted[field]):
             raise StreamError(
@@ -155,7 +155,7 @@ async def _ensure(link: Link, wanted: dict[str, Any], ident: str = "") -> Found:
         except ApiError as refusal:
             raise StreamError(f"stream {name} cannot be changed to {changes}: {refusal}") from refusal
         log.info("stream_changed", stream=name, **changes)
-    return Found(str(metadata[_LOG_ID]), int(info["state"]["last_seq"]), int(config.get("num_replicas") or 1))
+    return Log(str(metadata[_LOG_ID]), int(info["state"]["last_seq"]), int(config.get("num_replicas") or 1))
 
 
 def _covers(found: Any, wanted: Any) -> bool:
