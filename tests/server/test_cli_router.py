@@ -304,7 +304,7 @@ def test_the_two_ports_are_told_apart() -> None:
         code, _, err = finished("listen", "session:1", "--url", http_as_ws)
         assert code == 1
         assert "8000 unless set otherwise" in err
-        assert err.count("404") == 1
+        assert err.count("HTTP 404") == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
