@@ -566,10 +566,14 @@ class Rooms {
     this.#opening.add(room);
     try {
       await this.#commands.ask("subscribe", stream.fields, { onAnswer });
+      return stream;
+    } catch (error) {
+      const joined = this.#streams.get(room);
+      if (error.code !== "already_subscribed" || !joined || joined.claimed) throw error;
     } finally {
       this.#opening.delete(room);
     }
-    return stream;
+    return this.open(room, wish); // the connection broke meanwhile, and on the next the router joined it by itself
   }
 
   async leave(stream) {
@@ -648,7 +652,9 @@ class Rooms {
   /** Without an id nobody here had asked for it. */
   unsubscribed({ room, id }) {
     this.#atRouter.delete(room);
-    if (id === undefined) this.revoked({ room, reason: "the router unsubscribed it" });
+    if (id === undefined) return this.revoked({ room, reason: "the router unsubscribed it" });
+    const stream = this.#streams.get(room);
+    if (stream?.claimed === false && !this.#turns.has(room)) this.#drop(stream); // joined anew before it was left
   }
 
   /** The stream that takes what comes now, or null. What is full leaves its room, and comes back for what is next. */

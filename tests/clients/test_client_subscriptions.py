@@ -399,6 +399,36 @@ async def test_subscribing_to_a_room_that_the_router_joined_just_returns_it(rout
         assert await take(broadcast, 1) == [1]
 
 
+async def test_a_room_that_the_router_joins_while_it_is_being_asked_for_is_left_for_what_was_asked(
+    router: ScriptedRouter, quick: Backoff
+):
+    opening = asyncio.create_task(router.welcomed())
+    async with connect(router.url, backoff=quick) as client:
+        peer = await opening
+        subscribing = asyncio.create_task(client.subscribe("broadcast", history=5))
+        await peer.expect("subscribe")
+        peer.cut()
+        peer = await router.welcomed(rooms={"broadcast": attached(7)})
+        await peer.refuse(await peer.expect("subscribe"), "already_subscribed")
+        assert (await peer.expect("unsubscribe"))["room"] == "broadcast"
+        command = await peer.subscribed("broadcast", offset=7, replay=1)
+        assert command["history"] == 5
+        await peer.event(7, room="broadcast")
+        assert await take(await subscribing, 1) == [7]
+
+
+async def test_a_room_that_the_router_joined_by_itself_is_attached_again_after_a_broken_chain(router: ScriptedRouter):
+    opening = asyncio.create_task(router.welcomed(rooms={"broadcast": attached(1)}))
+    async with connect(router.url) as client:
+        peer = await opening
+        await peer.event(3, room="broadcast")
+        await peer.answer(await peer.expect("unsubscribe"), "unsubscribed", room="broadcast")
+        assert (await peer.subscribed("broadcast", offset=3, recovery="full", replay=2))["after"]["offset"] == 1
+        await peer.event(2, room="broadcast")
+        await peer.event(3, room="broadcast")
+        assert await take(client.joined("broadcast"), 2) == [2, 3]
+
+
 async def test_a_room_that_nobody_claims_keeps_its_newest_events_and_stops_nobody(
     router: ScriptedRouter, quick: Backoff
 ):

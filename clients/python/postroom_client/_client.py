@@ -144,10 +144,17 @@ class Client:
         """
         wish = Wish(after=after, history=history, kinds=None if kinds is None else tuple(kinds), state=state)
         self._raise_if_ended()
-        stream, command = self._rooms.open(room, wish)
-        if command is not None:
+        while True:
+            stream, command = self._rooms.open(room, wish)
+            if command is None:
+                break
             try:
                 await self._answer(command, "subscribe", SubscribedMessage)
+                break
+            except CommandError as error:
+                if error.code != "already_subscribed" or not self._rooms.unclaimed(room):
+                    raise
+                # The connection broke meanwhile, and on the next the router joined the room by itself.
             finally:
                 self._rooms.opened(stream, command)
         return self._subscription(stream, on_gap, on_skipped)

@@ -72,6 +72,11 @@ class Rooms:
         except KeyError:
             raise CommandError("not_subscribed", f"not in {room}; in: {', '.join(self._streams) or 'none'}") from None
 
+    def unclaimed(self, room: str) -> bool:
+        """Return whether the router joined this room by itself and the application has not asked for it."""
+        stream = self._streams.get(room)
+        return stream is not None and not stream.claimed
+
     def open(self, room: str, wish: Wish) -> tuple[Stream, Command | None]:
         """Begin a subscription: return its stream and the command to wait for, None if the room is there already.
 
@@ -214,8 +219,8 @@ class Rooms:
         stream = self._streams.get(message.room)
         if message.id is None:
             self.revoked(RevokedMessage(room=message.room, reason="the router unsubscribed it"))
-        elif stream is not None and not stream.claimed:
-            self._drop(stream)
+        elif stream is not None and not stream.claimed and message.room not in self._tasks:
+            self._drop(stream)  # the router joined it anew before it was left
 
     # Attaching again.
 

@@ -145,6 +145,44 @@ test("what is answered too late to be wanted is left again", async (t) => {
   assert.equal(await within(leaving), "session:1");
 });
 
+test("a room that the router joins while it is being asked for is left for what was asked", async (t) => {
+  let joined = false;
+  const { open, heard } = await router(t, ({ type, id, room }, peer, place) => {
+    if (type === "hello") {
+      joined = place === 2;
+      peer.send(joined ? { ...WELCOME, rooms: { broadcast: { epoch: "a", offset: 7, recovery: "fresh", replay: 0, state: {} } } } : WELCOME);
+    } else if (place === 1) {
+      peer.close(1011, "");
+    } else if (type === "unsubscribe") {
+      joined = false;
+    } else if (joined) {
+      peer.send({ type: "error", id, code: "already_subscribed", message: "", temporary: false });
+    } else {
+      peer.send({ ...ATTACHED, id, room, offset: 7, replay: 1 });
+      peer.send({ type: "event", room, offset: 7, prev: 6, id: "7", kind: "app.x", time: "", data: {} });
+    }
+  });
+  const client = await open();
+  t.after(() => client.close());
+  const broadcast = await within(client.subscribe("broadcast", { history: 5 }));
+  assert.equal((await take(broadcast, 1))[0].offset, 7);
+  assert.deepEqual(heard.map(({ type }) => type), ["hello", "subscribe", "hello", "subscribe", "unsubscribe", "subscribe"]);
+  assert.equal(heard[5].history, 5);
+});
+
+test("a room that the router joins anew while it is being left is left all the same", async (t) => {
+  const rooms = { broadcast: { epoch: "a", offset: 7, recovery: "fresh", replay: 0, state: {} } };
+  const { open } = await router(t, ({ type, id, room }, peer, place) => {
+    if (type === "hello") peer.send({ ...WELCOME, rooms });
+    else if (place === 1) peer.close(1011, "");
+    else peer.send({ type: "unsubscribed", id, room });
+  });
+  const client = await open();
+  t.after(() => client.close());
+  await within((await client.subscribe("broadcast")).unsubscribe());
+  assert.deepEqual(client.rooms, []);
+});
+
 test("a room that cannot be attached for now is asked for again, and one that may not be ends", async (t) => {
   const refusals = ["busy", "not_subscribed", "forbidden"];
   const { open, types } = await router(t, ({ type, id, room }, peer, place) => {
