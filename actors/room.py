@@ -338,7 +338,9 @@ class Room(LoopActor):
             self._clearing.held.append(message)
             return
         if not message.identity.may_acknowledge(self._name, self._state.owner):
-            refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not acknowledge alerts of {self._name}")
+            readable = message.identity.may_subscribe(self._name, self._state.owner)
+            what = "acknowledge alerts of" if readable else "read"
+            refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not {what} {self._name}")
         elif message.event_id not in self._state.alerts:
             refusal = Refusal(ErrorCode.NOT_FOUND, self._no_alert(message.event_id))
         else:
@@ -472,7 +474,8 @@ class Room(LoopActor):
         identity = message.identity
         if not identity.may_subscribe(self._name, self._state.owner):
             self._audience.leave(message.connection)  # one that asks once more is here
-            refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not subscribe to {self._name}")
+            # In the words that the connection has for a session that was never used: nobody learns that this one was.
+            refusal = Refusal(ErrorCode.FORBIDDEN, f"this token may not read {self._name}")
             message.mailbox.tell(Refused(message.tag, refusal))
             return
         after = message.after

@@ -33,7 +33,10 @@ async def test_everyone_joins_their_own_rooms_by_themselves(guarded_router: Rout
 
 
 async def test_a_sessions_owner_may_read_it_and_others_may_not(guarded_router: Router, token: Token):
-    """The owner that the session names subscribes, asks and acknowledges; for everybody else it is forbidden."""
+    """The owner that the session names subscribes, asks and acknowledges; for everybody else it is forbidden.
+
+    Nobody else can tell it from a session that there never was.
+    """
     url, router = guarded_router.addresses.ws_url, guarded_router
     await publish(router, "session:1", "session", {"status": "started", "owner": "ann"})
     await publish(router, "session:1", "alert", {"severity": "critical", "title": "disk full"}, event_id="alert-1")
@@ -52,6 +55,8 @@ async def test_a_sessions_owner_may_read_it_and_others_may_not(guarded_router: R
         ):
             answer = await bob.ask(room="session:1", **command)
             assert (answer["type"], answer["code"], answer["temporary"]) == ("error", "forbidden", False)
+            unused = await bob.ask(room="session:2", **command)
+            assert unused["message"].replace("session:2", "session:1") == answer["message"]
         assert (await ann.ask("ack", room="session:1", event_id="alert-1"))["type"] == "acknowledged"
         (event,) = await ann.events(1)
         assert event["data"] == {"event_id": "alert-1", "user": "ann"}
