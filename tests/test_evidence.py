@@ -10,6 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "explanation" / "reliability.md"
+PROMISES = REPOSITORY / "docs" / "explanation" / "promises.md"
 DOORS = REPOSITORY / "docs" / "reference" / "doors.md"
 NAMED = re.compile(r"`(tests/[\w/.-]+\.py)(?:::([\w:]+)(?:\[[^`]*\])?)?`")
 
@@ -28,7 +29,7 @@ def defined_in(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("file", "test"), sorted({name for page in (PAGE, DOORS) for name in NAMED.findall(page.read_text())})
+    ("file", "test"), sorted({name for page in (PAGE, PROMISES, DOORS) for name in NAMED.findall(page.read_text())})
 )
 def test_every_test_that_a_page_names_is_there(file: str, test: str) -> None:
     """Where a file is named without a test, it has some."""
