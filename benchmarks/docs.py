@@ -18,7 +18,7 @@ from .plots import PLOTS
 __all__ = ["FOLDER", "PAGES", "rewritten"]
 
 FOLDER = RECORD.parent
-PAGES = tuple(FOLDER / name for name in ("performance.md", "scaling.md"))
+PAGES = tuple(FOLDER / name for name in ("performance.md", "scaling.md", "comparison.md"))
 _BLOCK = re.compile(r"(<!-- begin (?P<name>[\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 _Block = Callable[[Mapping[str, Measurement]], str]
@@ -28,6 +28,7 @@ def _blocks() -> dict[str, _Block]:
     blocks: dict[str, _Block] = {
         "machine": tables.machine,
         "targets": tables.targets,
+        "versus socketio": lambda records: tables.versus(records, ("sqlite", "socketio", "socketio-py")),
         "constants": capacity.constants,
         "predictions": capacity.predictions,
         "cores": capacity.cores,

@@ -15,7 +15,7 @@ from .measurement import Measurement
 from .peers import PEERS
 from .targets import TARGETS, Target, judge
 
-__all__ = ["growth", "loads", "machine", "markdown", "targets"]
+__all__ = ["growth", "loads", "machine", "markdown", "targets", "versus"]
 
 _TITLES = {peer.name: peer.title for peer in PEERS}
 _FULL_PERCENT = 95.0
@@ -77,6 +77,28 @@ def loads(records: Mapping[str, Measurement], benchmark: str) -> str:
     if any("*" in part.partition("\n\n")[2].replace("**", "") for part in parts):
         notes.append("\\*: the load generator's core was full and the server's was not.")
     return "\n\n".join([*parts, " ".join(notes)])
+
+
+def versus(records: Mapping[str, Measurement], servers: Sequence[str]) -> str:
+    """Return what these servers did under the loads of `fanout` and `rooms`: deliveries/s and CPU us/delivery."""
+    rows = []
+    for benchmark in ("fanout", "rooms"):
+        if benchmark not in records:
+            return "Not measured."
+        settings = _settings(records[benchmark])
+        titles = {load.name: load.title(settings) for load in BY_NAME[benchmark].loads}
+        for load, of_servers in records[benchmark]["loads"].items():
+            if all(name in of_servers for name in servers):
+                rows.append((f"{load}: {titles[load]}", *(_pace(of_servers[name]) for name in servers)))
+    return markdown(("load", *(_TITLES[name] for name in servers)), rows)
+
+
+def _pace(outcome: Mapping[str, object]) -> str:
+    median = outcome["median"]
+    if median is None:
+        return "invalid"
+    assert isinstance(median, dict)
+    return f"{median['deliveries_per_s']:,.0f}; {median['cpu_us_per_delivery']:.2f} us"
 
 
 def growth(records: Mapping[str, Measurement], axis: str) -> str:
