@@ -23,6 +23,7 @@ WAIT_S = 20.0
 _VARYING = re.compile(
     r"(?P<time>\d\d:\d\d:\d\d\.\d{3})|(?P<uuid>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
     r"|(?P<connection>\b[0-9a-f]{8}-[0-9a-f]+\b)|(?P<epoch>\b[0-9a-f]{12}\b)|(?P<made>\b[0-9a-f]{10}-[0-9a-f]+\b)"
+    r"|(?P<incident>\[[0-9a-f]{6}-\d+\])"
     r"|(?P<left>, [\d.]+ s left)|(?P<wait>\bin [\d.]+ s\b)|(?P<any>…)"
 )
 _SHAPES = {
@@ -30,6 +31,7 @@ _SHAPES = {
     "uuid": r"[0-9a-f-]{36}",
     "connection": r"[0-9a-f]{8}-[0-9a-f]+",
     "made": r"[0-9a-f]{10}-[0-9a-f]+",
+    "incident": r"\[[0-9a-f]{6}-\d+\]",
     "left": r"(?:, [\d.e+-]+ s left)?",
     "wait": r"in [\d.]+ s",
     "any": r".*",
