@@ -58,8 +58,8 @@ class Pace:
     that up is always 16 messages late. The rate grows until a pong is late again, slowly at first, then faster and
     faster, so that a client which was slow for once is soon let go.
 
-    Nobody is written much before the first answer: a burst would be in the library of a slow client as a whole. Who
-    gives none in time is not held any more: not all do.
+    Before the first answer nobody is held, as nobody knows whether there will be one: not all clients give any. A burst
+    that comes before it is in the library of a slow client as a whole.
     """
 
     __slots__ = (
