@@ -9,7 +9,7 @@ FROM python:${PYTHON} AS build
 # What is installed beyond the router: cluster (NATS), workers (NATS and a server of it), otel (OpenTelemetry).
 ARG EXTRAS=cluster
 WORKDIR /src
-COPY setup.cfg pyproject.toml README.md LICENSE ./
+COPY setup.cfg pyproject.toml PACKAGE.md LICENSE ./
 COPY actors ./actors
 COPY clients ./clients
 COPY server ./server

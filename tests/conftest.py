@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -106,16 +106,23 @@ class RouterProcess:
         environment: Variables beyond those of the test.
         cwd: Its working directory.
         files: How many files it may have open; None: as many as the test.
+        program: The command `postroom`; by default this repository's.
     """
 
     def __init__(
-        self, arguments: list[str], log: Path, environment: dict[str, str], cwd: Path, files: int | None = None
+        self,
+        arguments: list[str],
+        log: Path,
+        environment: dict[str, str],
+        cwd: Path,
+        files: int | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "server.cli"),
     ) -> None:
         self.log_path = log
         self._log = log.open("ab")
         limited = [] if files is None else ["sh", "-c", f'ulimit -n {files} && exec "$@"', "router"]
         self._process = subprocess.Popen(
-            [*limited, sys.executable, "-m", "server.cli", "serve", "--port", "0", "--api-port", "0", *arguments],
+            [*limited, *program, "serve", "--port", "0", "--api-port", "0", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,
