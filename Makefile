@@ -13,12 +13,13 @@ MINUTES  ?= 30
 SECONDS  ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench bench-docs torture simulate soak fuzz screenshots clean
+.PHONY: help setup run test lint types packages bench bench-docs torture simulate soak fuzz screenshots clean
 
 help:
 	@echo "make run    set up, start the router with its demo sessions, show where to look"
 	@echo "make test   set up, check style and types, run every test"
 	@echo "make lint   check style        make types  check types"
+	@echo "make packages  build wheels, source distributions and the npm package into dist, install them and try them"
 	@echo "make bench  measure (NAME=fanout for one)"
 	@echo "make bench-docs  write what was measured last into the documentation"
 	@echo "make torture  kill routers and NATS under load, fill disks, cut the power (minutes): nothing acknowledged may be lost"
@@ -49,6 +50,15 @@ types: setup
 test: lint types
 	$(BIN)/pytest -m "not alone" -n 2 --dist loadfile
 	$(BIN)/pytest -m alone
+
+packages: setup
+	@command -v npm >/dev/null || { echo "npm packs the JavaScript client, and it is not on the PATH: install Node 20 or newer, with npm"; exit 1; }
+	rm -rf dist
+	$(BIN)/python -m build --installer uv --outdir dist clients/python
+	$(BIN)/python -m build --installer uv --outdir dist .
+	npm pack ./clients/javascript --pack-destination dist
+	PACKAGES=dist $(BIN)/pytest -q tests/packages
+	@ls dist
 
 bench: $(PEERS)
 	$(BIN)/python -m benchmarks $(NAME)
@@ -85,4 +95,4 @@ screenshots: setup
 	$(BIN)/python -m tests.integration.screenshots
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis fuzz-data benchmarks/peers/node_modules tests/clients/javascript/node_modules
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis fuzz-data benchmarks/peers/node_modules tests/clients/javascript/node_modules
