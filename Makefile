@@ -13,13 +13,14 @@ MINUTES  ?= 30
 SECONDS  ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types packages bench bench-docs torture simulate soak fuzz screenshots clean
+.PHONY: help setup run test lint types docs packages bench bench-docs torture simulate soak fuzz screenshots clean
 
 help:
 	@echo "make run    set up, start the router with its demo sessions, show where to look"
 	@echo "make test   set up, check style and types, run every test"
 	@echo "make lint   check style        make types  check types"
 	@echo "make packages  build wheels, source distributions and the npm package into dist, install them and try them"
+	@echo "make docs   build the documentation as a site, in site/"
 	@echo "make bench  measure (NAME=fanout for one)"
 	@echo "make bench-docs  write what was measured last into the documentation"
 	@echo "make torture  kill routers and NATS under load, fill disks, cut the power (minutes): nothing acknowledged may be lost"
@@ -60,6 +61,10 @@ packages: setup
 	PACKAGES=dist $(BIN)/pytest -q tests/packages
 	@ls dist
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "The documentation is in site/: open site/index.html. With its search: python3 -m http.server 8010 -d site -b 127.0.0.1"
+
 bench: $(PEERS)
 	$(BIN)/python -m benchmarks $(NAME)
 
@@ -95,4 +100,4 @@ screenshots: setup
 	$(BIN)/python -m tests.integration.screenshots
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis fuzz-data benchmarks/peers/node_modules tests/clients/javascript/node_modules
+	rm -rf $(VENV) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis fuzz-data benchmarks/peers/node_modules tests/clients/javascript/node_modules

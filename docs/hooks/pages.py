@@ -1,0 +1,114 @@
+"""The pages of the site: docs/index.md and what pages link to in; mkdocs' files, its navigation and its Markdown out.
+
+A page lies in the site at its place in the repository, so that links between pages, and to files that are no pages,
+mean the same here as on a code host. The part before `docs/` is taken off only in what is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from sources import SourcePage, shown
+
+__all__ = ["on_config", "on_files", "on_page_content", "on_page_markdown"]
+
+_REPOSITORY = Path(__file__).parents[2]
+_DOCS = _REPOSITORY / "docs"
+_MAP = _DOCS / "index.md"
+_HOOKS = Path(__file__).parent
+
+_HEADING = re.compile(r"^(?P<level>##|###) (?P<title>.+)$|\]\((?P<link>[^)#\s]+\.md)\)", re.MULTILINE)
+_LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+_FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+_FOR_TESTS = re.compile(r"^ *<!-- (?:reader:|tested by|not run:)[^>]*-->\n", re.MULTILINE)
+_UNLIKE_CODE_HOSTS = re.compile(r"<p>[^<]*(?:```|\n *(?:[-*]|\d+\.) )")
+"""What Python's Markdown makes of a list without an empty line before it, or of a block that it does not see."""
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Take the navigation from the map of the documentation; pages outside docs/ that it does not name come last."""
+    sections: dict[str, list[Any]] = {}
+    named = set()
+    into: list[Any] = []
+    for match in _HEADING.finditer(_MAP.read_text(encoding="utf-8").partition("\n## ")[2].join(("## ", ""))):
+        if match["level"] == "##":
+            into = sections.setdefault(match["title"], [])
+        elif match["level"]:
+            into = []
+            list(sections.values())[-1].append({match["title"]: into})
+        elif (page := _named((_DOCS / match["link"]).resolve())) not in named:
+            named.add(page)
+            into.append(page)
+    for path in _pages():
+        if _DOCS not in path.parents and _named(path) not in named:
+            outer = path.relative_to(_REPOSITORY).parts[0]
+            sections.setdefault(outer.capitalize() if outer != path.name else "Project", []).append(_named(path))
+    config.nav = [_named(_MAP), *({title: pages} for title, pages in sections.items())]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Replace the files that mkdocs found by those of the repository that belong into the site."""
+    pages = list(_pages())
+    found = [each for each in files if each.src_dir != config.docs_dir]  # those of the theme
+    found += [_file(path, config) for path in (*pages, *_beside_pages())]
+    there = {each.src_uri for each in found}
+    for path in sorted(set(_linked(pages))):
+        if _named(path) not in there:
+            found.append(SourcePage(path, _REPOSITORY, config.site_dir))
+    return Files(found)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Take out what pages say to tests."""
+    return _FOR_TESTS.sub("", markdown)
+
+
+def on_page_content(html: str, page: Page, **_: Any) -> str:
+    """Refuse a page that code hosts show in another way than this site.
+
+    Raises:
+        PluginError: It has a list or a block that Python's Markdown takes for text.
+    """
+    unlike = _UNLIKE_CODE_HOSTS.search(html)
+    if unlike:
+        raise PluginError(f"{page.file.src_uri}: put an empty line before this list or block: {unlike[0][-200:]}")
+    return html
+
+
+def _pages() -> Iterator[Path]:
+    yield from sorted(_DOCS.rglob("*.md"))
+    for folder, pattern in ((".", "*.md"), ("clients", "*/README.md"), ("examples", "**/README.md")):
+        yield from sorted((_REPOSITORY / folder).glob(pattern))
+
+
+def _beside_pages() -> Iterator[Path]:
+    files = (path for path in sorted(_DOCS.rglob("*")) if path.is_file() and path.suffix != ".md")
+    yield from (path for path in files if _HOOKS not in path.parents or path.suffix == ".css")
+
+
+def _linked(pages: Iterable[Path]) -> Iterator[Path]:
+    """Return what pages link to that is neither a page nor below docs/."""
+    for page in pages:
+        for link in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
+            target = (page.parent / link).resolve()
+            if "://" not in link and target.exists() and _DOCS not in target.parents:
+                yield from shown(target)
+
+
+def _file(path: Path, config: MkDocsConfig) -> File:
+    name = _named(path)
+    dest = "project/" + name if path.parent == _REPOSITORY else name.removeprefix("docs/")
+    dest = re.sub(r"\.md$", ".html", dest)
+    return File(name, str(_REPOSITORY), config.site_dir, False, dest_uri=dest.replace("/README.html", "/index.html"))
+
+
+def _named(path: Path) -> str:
+    return path.relative_to(_REPOSITORY).as_posix()

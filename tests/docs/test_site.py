@@ -1,0 +1,103 @@
+"""The documentation as a site: built as `make docs` does it, and looked at in a browser."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from ..integration.browser import Watched, browser_for_tests
+from .pages import DOCS, PAGES, REPOSITORY, name
+
+BUILD_S = 60.0
+
+
+def build(repository: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """Build the site of a repository into a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(site)],
+        cwd=repository,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=BUILD_S,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site."""
+    folder = tmp_path_factory.mktemp("site")
+    done = build(REPOSITORY, folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    """Where the site can be read."""
+
+    class Silent(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=str(site))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_every_page_of_the_documentation_is_in_the_site(site: Path) -> None:
+    """With its first heading, and without what it says to these tests."""
+    titles = {}
+    for written in site.rglob("*.html"):
+        html = written.read_text()
+        assert not re.search("<!-- (reader|tested by|not run)", html), written
+        heading = re.search(r"<h1[^>]*>(.*?)<a class=\"headerlink\"", html)
+        titles[re.sub("<.*?>", "", heading[1]) if heading else ""] = written
+    for page in PAGES:
+        title = page.read_text().partition("\n")[0].removeprefix("# ").replace("`", "")
+        assert title in titles, name(page)
+
+
+def test_a_page_that_is_forgotten_and_a_link_that_leads_nowhere_end_the_build(tmp_path: Path) -> None:
+    """Each is named."""
+    repository = tmp_path / "repository"
+    for path in ("docs", "clients", "examples", "deploy"):
+        shutil.copytree(REPOSITORY / path, repository / path, ignore=shutil.ignore_patterns("node_modules"))
+    for path in (*REPOSITORY.glob("*.*"), REPOSITORY / "LICENSE"):
+        if path.is_file():
+            shutil.copy(path, repository)
+    (repository / "docs" / "how-to" / "forgotten.md").write_text("# Forgotten\n\n[a](gone.md) [b](publish.md#gone)\n")
+    done = build(repository, tmp_path / "site")
+    assert done.returncode == 1
+    assert "- docs/how-to/forgotten.md" in done.stderr
+    assert "'docs/how-to/gone.md' is not found" in done.stderr
+    assert "does not contain an anchor '#gone'" in done.stderr
+
+
+async def test_the_site_can_be_read_and_searched_and_asks_no_other_host(address: str) -> None:
+    """A look at the front page, a search, and a page that is found by it; nothing is complained of."""
+    first = (DOCS / "index.md").read_text().partition("\n")[0].removeprefix("# ")
+    async with browser_for_tests() as browser:
+        page = await browser.new_page()
+        watched = Watched(page, {address})
+        await page.goto(f"http://{address}/")
+        await expect(page.locator("h1")).to_contain_text(first)
+        await page.get_by_role("textbox", name="Search").fill("supervisor journal")
+        await page.locator(".md-search-result__link", has_text="Supervisor journal").first.click()
+        await expect(page.locator("h1")).to_contain_text("Supervisor journal")
+        assert watched.complaints == []
+        assert watched.foreign == []
