@@ -49,7 +49,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     for path in _pages():
         if _DOCS not in path.parents and _named(path) not in named:
             outer = path.relative_to(_REPOSITORY).parts[0]
-            sections.setdefault(outer.capitalize() if outer != path.name else "Project", []).append(_named(path))
+            entry: Any = {"README": _named(path)} if path.name == outer == "README.md" else _named(path)
+            sections.setdefault(outer.capitalize() if outer != path.name else "Project", []).append(entry)
     config.nav = [_named(_MAP), *({title: pages} for title, pages in sections.items())]
     return config
 
@@ -66,8 +67,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return Files(found)
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Take out what pages say to tests."""
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Take out what pages say to tests; the front page, which is a map, gets no other map beside it."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]
     return _FOR_TESTS.sub("", markdown)
 
 
