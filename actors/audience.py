@@ -6,7 +6,6 @@ The list is the ledger's, so that a room which follows a failed one finds it; wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import msgspec
 
@@ -21,6 +20,7 @@ from .messages import Attached, Close, Joined, Revoke, Subscribe
 from .meters import Meters
 from .replies import Missing, RoomJoined
 from .roll import Roll
+from .state import StateView
 from .subscription import Subscription
 from .tracing import Tracing
 
@@ -84,7 +84,7 @@ class Audience:
         """Let go of the roll, and of what was written of it: the turn ends."""
         self._roll = None
 
-    def join(self, message: Subscribe, *, top: int, by_owner: bool, state: dict[str, Any] | None) -> None:
+    def join(self, message: Subscribe, *, top: int, by_owner: bool, state: StateView | None) -> None:
         """Let a connection in and tell it `Joined`: its position, the state at it, and the first old events."""
         recovery, cursor, missing = self._recover(message, top)
         conflate_to = top if message.after is not None else 0

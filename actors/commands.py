@@ -5,7 +5,7 @@ The field names are those of the native protocol, whose JSON is these records as
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -41,11 +41,23 @@ MOST_HISTORY = 300
 """Events in one answer to `history`, at most."""
 
 
+# What is checked elsewhere, with better words than the decoder has: JSON schemas say it, too.
+_Offset = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0})]
+_Kinds = Annotated[
+    list[Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": 200})]],
+    msgspec.Meta(extra_json_schema={"minItems": 1, "maxItems": MOST_KINDS}),
+]
+_Limit = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": MOST_HISTORY})]
+_Name = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 200})]
+_Delivery = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["keep", "latest", "ephemeral"]})]
+_Ack = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["required", "none"]})]
+
+
 class Position(msgspec.Struct, frozen=True):
     """A place in a room's history. It means nothing under another epoch."""
 
     epoch: str
-    offset: int
+    offset: _Offset
 
     def __post_init__(self) -> None:
         if self.offset < 0:
@@ -96,8 +108,8 @@ class Subscribe(_RoomCommand, frozen=True):
     """Join a room: from a position, from the last `history` events, or from now on."""
 
     after: Position | None = None
-    history: int | None = None
-    kinds: list[str] | None = None
+    history: _Offset | None = None
+    kinds: _Kinds | None = None
     state: bool = True
     presence: bool = False
     """Whether to be told who comes into the room and who leaves it."""
@@ -121,10 +133,10 @@ class Publish(_RoomCommand, frozen=True):
 
     kind: str
     data: dict[str, Any]
-    event_id: str | None = None
-    delivery: str | None = None
-    key: str | None = None
-    ack: str | None = None
+    event_id: _Name | None = None
+    delivery: _Delivery | None = None
+    key: _Name | None = None
+    ack: _Ack | None = None
     traceparent: str | None = None
 
 
@@ -137,7 +149,7 @@ class History(_RoomCommand, frozen=True):
 
     after: int | None = None
     before: int | None = None
-    limit: int = 100
+    limit: _Limit = 100
 
     def __post_init__(self) -> None:
         _RoomCommand.__post_init__(self)

@@ -16,6 +16,8 @@ __all__ = [
     "ACKNOWLEDGEMENT",
     "ALERT_ACKNOWLEDGED",
     "ALERT_ESCALATED",
+    "CUSTOM_KIND",
+    "DATA",
     "ESCALATION",
     "KINDS",
     "Delivery",
@@ -41,7 +43,10 @@ ESCALATION = ".escalated"
 _OWN_ENDINGS = (ACKNOWLEDGEMENT, ESCALATION)
 
 _DEFAULT_DELIVERY: Mapping[str, Delivery] = {"progress": "latest", "system": "latest"}
-_CUSTOM_KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+\Z")
+CUSTOM_KIND = r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+"
+"""What a publisher's own kind looks like, as a regular expression."""
+
+_CUSTOM_KIND = re.compile(rf"{CUSTOM_KIND}\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_NAME = 200
 _MAX_DEPTH = 64
@@ -216,12 +221,18 @@ class _Acknowledged(msgspec.Struct):
 
 class _Escalated(msgspec.Struct):
     event_id: str
+    to: str | None = None
 
+
+DATA: Mapping[str, type[msgspec.Struct]] = {
+    **_SCHEMAS,
+    ALERT_ACKNOWLEDGED: _Acknowledged,
+    ALERT_ESCALATED: _Escalated,
+}
+"""What the data of each kind that Postroom knows holds, its own kinds too."""
 
 _DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
-    **{kind: msgspec.json.Decoder(schema) for kind, schema in _SCHEMAS.items()},
-    ALERT_ACKNOWLEDGED: msgspec.json.Decoder(_Acknowledged),
-    ALERT_ESCALATED: msgspec.json.Decoder(_Escalated),
+    kind: msgspec.json.Decoder(schema) for kind, schema in DATA.items()
 }
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 

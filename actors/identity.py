@@ -12,13 +12,16 @@ import msgspec
 
 from .errors import ErrorCode, Refusal
 
-__all__ = ["ANONYMOUS", "ROLES", "SUPERVISOR_ROOM", "Identity", "is_room_name"]
+__all__ = ["ANONYMOUS", "ROLES", "ROOM_NAME", "SUPERVISOR_ROOM", "Identity", "is_room_name"]
 
 ROLES = ("user", "admin", "service")
 SUPERVISOR_ROOM = "system:supervisor"
 """Where the router keeps the record of its own failures and repairs: for admins to read, for nobody to publish to."""
 
-_ROOM_NAME = re.compile(r"(broadcast|system|[a-z][a-z0-9_-]{0,63}:[^\s*>\x00-\x1f\x7f\ud800-\udfff]{1,200})\Z")
+ROOM_NAME = r"(broadcast|system|[a-z][a-z0-9_-]{0,63}:[^\s*>\x00-\x1f\x7f\ud800-\udfff]{1,200})"
+"""What a room's name looks like, as a regular expression."""
+
+_ROOM_NAME = re.compile(rf"{ROOM_NAME}\Z")
 
 
 _LONGEST_NAME = 64 + 1 + 200

@@ -5,13 +5,14 @@ Field names and meanings are those of the native protocol; events have a record 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from .errors import ErrorCode, Refusal
 from .events import Event
 from .roll import Roll
+from .state import StateView
 
 __all__ = [
     "Acknowledged",
@@ -38,6 +39,11 @@ __all__ = [
 ]
 
 CommandId = int | str | None
+
+# Words that stand for themselves, and so need no class; JSON schemas name them.
+_Recovery = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["fresh", "full", "partial", "none"]})]
+_Reason = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["filtered", "conflated", "expired"]})]
+_Advice = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["token_expiring", "draining", "resumed"]})]
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -69,12 +75,11 @@ class RoomJoined(msgspec.Struct, frozen=True, kw_only=True):
 
     epoch: str
     offset: int
-    recovery: str
-    """`fresh`, `full`, `partial` or `none`."""
+    recovery: _Recovery
     replay: int
     """How many old events follow."""
     missing: Missing | msgspec.UnsetType = msgspec.UNSET
-    state: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    state: StateView | msgspec.UnsetType = msgspec.UNSET
     old: OldEvents | msgspec.UnsetType = msgspec.UNSET
     """Unset: those that there are follow one by one."""
 
@@ -100,10 +105,10 @@ class Subscribed(Reply, frozen=True):
     room: str
     epoch: str
     offset: int
-    recovery: str
+    recovery: _Recovery
     replay: int
     missing: Missing | msgspec.UnsetType = msgspec.UNSET
-    state: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    state: StateView | msgspec.UnsetType = msgspec.UNSET
     old: OldEvents | msgspec.UnsetType = msgspec.UNSET
     """As in `RoomJoined`."""
 
@@ -130,7 +135,7 @@ class State(Reply, frozen=True):
     room: str
     epoch: str
     offset: int
-    state: dict[str, Any]
+    state: StateView
 
 
 class History(Reply, frozen=True):
@@ -180,14 +185,13 @@ class Skipped(Reply, frozen=True):
     room: str
     from_: int = msgspec.field(name="from")
     to: int
-    reason: str
-    """`filtered`, `expired` or `conflated`."""
+    reason: _Reason
 
 
 class Notice(Reply, frozen=True):
     """Advice; what else it says depends on `code`."""
 
-    code: str
+    code: _Advice
     expires_at: str | msgspec.UnsetType = msgspec.UNSET
     reconnect_in_ms: int | msgspec.UnsetType = msgspec.UNSET
     rooms: list[str] | msgspec.UnsetType = msgspec.UNSET

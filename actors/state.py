@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import msgspec
 
 from .events import ALERT_ACKNOWLEDGED, ALERT_ESCALATED, Draft, Event, decode_data
 from .times import time_text
 
-__all__ = ["DEFAULT_KEY", "RoomState", "is_full", "resize", "size"]
+__all__ = ["DEFAULT_KEY", "RoomState", "StateView", "is_full", "resize", "size"]
 
 _MOST_BYTES = 128 * 1024
 _MOST_KINDS = 100
@@ -20,6 +20,27 @@ _OVERHEAD_BYTES = 200  # of a value's key, its time and the fields that the rout
 
 DEFAULT_KEY = "default"
 """Where the progress of a publisher that sets no `key` stands in the state."""
+
+
+class _Acknowledgement(TypedDict):
+    event_id: str
+    title: str
+    user: str
+    time: str
+
+
+class StateView(TypedDict):
+    """The state of a room as the wire shows it."""
+
+    status: str | None
+    owner: NotRequired[str]
+    started_at: NotRequired[str]
+    ended_at: NotRequired[str]
+    progress: NotRequired[dict[str, dict[str, Any]]]
+    alerts: list[dict[str, Any]]
+    acknowledged: NotRequired[list[_Acknowledgement]]
+    last_event_at: str | None
+    counts: dict[str, int]
 
 
 def is_full(sizes: Mapping[str, int]) -> bool:
@@ -128,7 +149,7 @@ class RoomState(msgspec.Struct, omit_defaults=True):
         else:
             self.ended_ms = draft.time_ms
 
-    def view(self) -> dict[str, Any]:
+    def view(self) -> StateView:
         """Return the state as the wire shows it (docs/reference/protocol.md); the caller may keep it."""
         view: dict[str, Any] = {"status": self.status}
         if self.owner is not None:
@@ -144,7 +165,7 @@ class RoomState(msgspec.Struct, omit_defaults=True):
             view["acknowledged"] = list(self.acknowledged)
         view["last_event_at"] = None if self.last_event_ms is None else time_text(self.last_event_ms)
         view["counts"] = dict(self.counts)
-        return view
+        return cast("StateView", view)
 
 
 def size(draft: Draft) -> int:

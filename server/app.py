@@ -45,6 +45,7 @@ from .descriptors import share
 from .http.access import Access
 from .http.alerts import Alerts
 from .http.api import Api
+from .http.asyncapi import AsyncApi
 from .http.calls import alone
 from .http.connections import Connections
 from .http.console import Console
@@ -253,6 +254,7 @@ class Router:
             *Alerts(self.directory, self.ledger).calls(),
             *Console(lambda: self._ws_port).calls(),
             *JavaScriptClient().calls(),
+            *AsyncApi().calls(),
             *MetricsCalls(self._vitals).calls(),
             *SupervisorCalls(
                 self._root, self._root_start, record, orders, None if cluster is None else cluster.nodes

@@ -19,6 +19,7 @@ from actors.identity import ANONYMOUS, SUPERVISOR_ROOM
 from actors.ledger import Ledger
 from actors.mailbox import Mailbox
 from actors.messages import Forget, Forgotten, Refused
+from actors.state import StateView
 from actors.times import time_text
 from server.asking import answered, ask_room
 from server.orders import Orders
@@ -88,7 +89,7 @@ class RoomState(msgspec.Struct, frozen=True, omit_defaults=True):
     epoch: str
     offset: int
     subscribers: int
-    state: dict[str, Any]
+    state: StateView
     unanswered: list[str] = []
     """Nodes of the cluster that did not answer in time: their subscribers are not counted."""
 

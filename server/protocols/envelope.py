@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from actors.events import Event
+from actors.events import Delivery, Event
 from actors.times import time_text
 
 __all__ = ["Envelope", "envelope"]
@@ -23,10 +23,10 @@ class Envelope(msgspec.Struct, omit_defaults=True):
     id: str
     kind: str
     time: str
-    data: msgspec.Raw
+    data: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
     key: str | None = None
-    delivery: str = "keep"
-    ack: str | None = None
+    delivery: Delivery = "keep"
+    ack: Literal["required"] | None = None
     traceparent: str | None = None
 
 

@@ -16,14 +16,14 @@ from actors.events import Event
 from .door import Parting, TurnedAway
 from .envelope import Envelope, envelope
 from .frames import text_frame
-from .presence import presence
+from .presence import Presence, presence
 from .surrogates import HALF, without_halves
 
-__all__ = ["SUBPROTOCOL", "NativeCodec", "NativeDoor"]
+__all__ = ["COMMANDS", "MESSAGES", "SUBPROTOCOL", "NativeCodec", "NativeDoor"]
 
 SUBPROTOCOL: Final = "postroom.v1"
 
-_COMMANDS: tuple[type[commands.Command], ...] = (
+COMMANDS: tuple[type[commands.Command], ...] = (
     commands.Hello,
     commands.Subscribe,
     commands.Unsubscribe,
@@ -35,20 +35,46 @@ _COMMANDS: tuple[type[commands.Command], ...] = (
     commands.Refresh,
     commands.Ping,
 )
-_TYPES = frozenset(command.__struct_config__.tag for command in _COMMANDS)
+"""What a client may say."""
+
+_TYPES = frozenset(command.__struct_config__.tag for command in COMMANDS)
 
 
 class _Event(Envelope, tag_field="type", tag="event"):
-    """As a message of its own, and among those of a history."""
+    """An event at its place in a room."""
 
 
 class _History(msgspec.Struct, tag_field="type", tag="history", omit_defaults=True, kw_only=True):
+    """The answer to `history`."""
+
     id: replies.CommandId = None
     room: str
     epoch: str
     offset: int
     events: list[_Event]
     more: bool
+
+
+MESSAGES: tuple[type[msgspec.Struct], ...] = (
+    replies.Welcome,
+    replies.Subscribed,
+    replies.Unsubscribed,
+    replies.Published,
+    replies.State,
+    _History,
+    Presence,
+    replies.Acknowledged,
+    replies.Refreshed,
+    replies.Pong,
+    _Event,
+    replies.Skipped,
+    replies.Notice,
+    replies.MemberJoined,
+    replies.MemberLeft,
+    replies.Revoked,
+    replies.Error,
+)
+"""What the router says, as it is written."""
 
 
 class NativeCodec:
@@ -58,7 +84,7 @@ class NativeCodec:
     first_words = 'say hello first: {"type": "hello", "token": ..}'
 
     def __init__(self) -> None:
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_union(_COMMANDS))
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_union(COMMANDS))
         self._encoder = msgspec.json.Encoder()
 
     def decode(self, text: str) -> Sequence[commands.Command]:

@@ -5,6 +5,8 @@ The lists are encoded once for all who ask within a turn of the room.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from actors import replies
@@ -13,14 +15,30 @@ from actors.roll import Roll
 __all__ = ["Presence", "presence"]
 
 
+class _Member(msgspec.Struct):
+    user: str
+    connections: int
+
+
+class _Present(msgspec.Struct):
+    connection: str
+    user: str
+
+
+def _encoded_list_of(each: type[msgspec.Struct]) -> msgspec.Meta:
+    _, components = msgspec.json.schema_components([each])
+    items = {**components[each.__name__], "title": each.__name__.lstrip("_")}
+    return msgspec.Meta(extra_json_schema={"type": "array", "items": items})
+
+
 class Presence(msgspec.Struct, tag_field="type", tag="presence", omit_defaults=True, kw_only=True):
-    """Who is in a room. `docs/reference/protocol.md` describes the fields."""
+    """The answer to `presence`."""
 
     id: replies.CommandId = None
     room: str
-    members: msgspec.Raw
+    members: Annotated[msgspec.Raw, _encoded_list_of(_Member)]
     count: int
-    connections: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    connections: Annotated[msgspec.Raw, _encoded_list_of(_Present)] | msgspec.UnsetType = msgspec.UNSET
 
 
 def presence(reply: replies.Presence) -> Presence:
@@ -36,8 +54,8 @@ def presence(reply: replies.Presence) -> Presence:
 
 
 def _members(roll: Roll) -> bytes:
-    return msgspec.json.encode([{"user": user, "connections": count} for user, count in roll.users.items()])
+    return msgspec.json.encode([_Member(user, count) for user, count in roll.users.items()])
 
 
 def _connections(roll: Roll) -> bytes:
-    return msgspec.json.encode([{"connection": each.connection, "user": each.user} for each in roll.present])
+    return msgspec.json.encode([_Present(each.connection, each.user) for each in roll.present])

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-import msgspec
 import typer
 
 import postroom_client
@@ -316,7 +315,7 @@ def test_every_reason_of_a_journal_in_trouble_is_in_its_guide() -> None:
 
 
 def test_settings_files_in_the_guides_are_taken(tmp_path: Path) -> None:
-    """Every `toml` block can be loaded, beside the secret that some name."""
+    """Every `toml` block, as that of settings.md, can be loaded, beside the secret that some name."""
     (tmp_path / "secret").write_text("a-secret-for-tests-of-forty-characters--")
     for page in PAGES:
         for block in steps(page):
@@ -324,16 +323,3 @@ def test_settings_files_in_the_guides_are_taken(tmp_path: Path) -> None:
                 file = tmp_path / "postroom.toml"
                 file.write_text(block.text)
                 settings.resolve(config=file)
-
-
-def test_json_in_the_protocol_reference_is_what_the_router_takes() -> None:
-    """Every `json` block there is one command a line, or one message of the router's."""
-    from server.protocols.native import NativeCodec
-
-    codec = NativeCodec()
-    kinds = {each.__struct_config__.tag for each in vars(commands).values() if isinstance(each, type(commands.Command))}
-    for block in steps(REFERENCE / "protocol.md"):
-        for line in block.text.splitlines() if block.language == "json" else ():
-            message = msgspec.json.decode(line)
-            if message["type"] in kinds - {"history", "state", "presence"}:
-                codec.decode(line)

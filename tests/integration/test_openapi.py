@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+import jsonschema
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
@@ -27,6 +29,7 @@ from schemathesis.specs.openapi.checks import (
 from server.app import Router
 
 from ..conftest import running_router
+from ..docs.pages import REFERENCE
 from ..native_client import WAIT_S, NativeClient
 from .services import publish
 
@@ -106,3 +109,16 @@ def try_out(operation: Any, headers: dict[str, str]) -> None:
 
         with contextlib.suppress(Unsatisfiable):  # it takes nothing that could be wrong
             send()
+
+
+async def test_json_in_the_http_reference_is_what_its_call_answers(router: Router) -> None:
+    """The `json` block below a call's heading in http.md is an answer as the description has it."""
+    description = await description_of(router)
+    sections = re.findall(
+        r"^## `(\w+) ([^`]+)`\n(.*?)(?=^## |\Z)", (REFERENCE / "http.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    for method, path, section in sections:
+        for block in re.findall(r"^```json\n(.*?)^```$", section, re.MULTILINE | re.DOTALL):
+            response = description["paths"][path][method.lower()]["responses"]["200"]
+            schema = {**description, **response["content"]["application/json"]["schema"]}
+            jsonschema.Draft202012Validator(schema).validate(json.loads(block))
