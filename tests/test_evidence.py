@@ -12,6 +12,7 @@ REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "explanation" / "reliability.md"
 PROMISES = REPOSITORY / "docs" / "explanation" / "promises.md"
 DOORS = REPOSITORY / "docs" / "reference" / "doors.md"
+UPKEEP = REPOSITORY / "docs" / "reference" / "upkeep.md"
 NAMED = re.compile(r"`(tests/[\w/.-]+\.py)(?:::([\w:]+)(?:\[[^`]*\])?)?`")
 
 
@@ -29,7 +30,8 @@ def defined_in(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("file", "test"), sorted({name for page in (PAGE, PROMISES, DOORS) for name in NAMED.findall(page.read_text())})
+    ("file", "test"),
+    sorted({name for page in (PAGE, PROMISES, DOORS, UPKEEP) for name in NAMED.findall(page.read_text())}),
 )
 def test_every_test_that_a_page_names_is_there(file: str, test: str) -> None:
     """Where a file is named without a test, it has some."""
@@ -71,3 +73,10 @@ def test_every_command_that_the_page_names_is_there(command: str) -> None:
 def test_every_program_that_the_page_names_is_there(module: str) -> None:
     path = REPOSITORY / module.replace(".", "/")
     assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
+def test_every_page_of_the_reference_says_what_holds_it() -> None:
+    """Each has a row in upkeep.md that names a test."""
+    rows = re.findall(r"^\| \[[^]]+\]\((\S+\.md)\) \|[^|]*\| ([^|]+) \|$", UPKEEP.read_text(), re.MULTILINE)
+    assert {page for page, _ in rows} == {page.name for page in UPKEEP.parent.glob("*.md")} - {UPKEEP.name}
+    assert all(NAMED.search(tests) for _, tests in rows)

@@ -28,8 +28,10 @@ _WAIT_S = 10.0
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the documents to what can be downloaded."""
+    """Add the documents to what can be downloaded, beside their pages."""
     for name in _NAMES:
+        if files.get_file_from_path(f"{_FOLDER}/{name}.md") is None:
+            continue
         content = json.dumps(_documents()[name], indent=2)
         file = File.generated(config, f"{_FOLDER}/{name}.json", content=content)
         file.dest_uri = f"{_FOLDER}/{name}.json".removeprefix("docs/")

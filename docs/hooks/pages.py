@@ -51,6 +51,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
             outer = path.relative_to(_REPOSITORY).parts[0]
             entry: Any = {"README": _named(path)} if path.name == outer == "README.md" else _named(path)
             sections.setdefault(outer.capitalize() if outer != path.name else "Project", []).append(entry)
+    config.watch += [str(path) for path in _pages() if _DOCS not in path.parents]
     config.nav = [_named(_MAP), *({title: pages} for title, pages in sections.items())]
     return config
 

@@ -8,11 +8,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, get_args
 
+import pytest
 import typer
 
 import postroom_client
+import postroom_client.testing
 from actors import commands, events, held, receipts, replies, state
 from actors.errors import CloseCode, ErrorCode
 from actors.log import MemoryLog
@@ -323,3 +326,12 @@ def test_settings_files_in_the_guides_are_taken(tmp_path: Path) -> None:
                 file = tmp_path / "postroom.toml"
                 file.write_text(block.text)
                 settings.resolve(config=file)
+
+
+@pytest.mark.parametrize("module", [postroom_client, postroom_client.testing], ids=lambda module: module.__name__)
+def test_every_name_of_the_python_client_is_in_the_reference(module: ModuleType) -> None:
+    """Each public name, once, in a paragraph from which the site makes what its docstring says."""
+    page = (REFERENCE / "python-client.md").read_text()
+    paragraphs = re.findall(rf"\n\n([^\n#][^#]*?)\n\n<!-- site: python {re.escape(module.__name__)} -->", page)
+    named = [name for paragraph in paragraphs for name in re.findall(r"`(\w+)`", paragraph.rpartition("\n\n")[2])]
+    assert sorted(named) == sorted(set(module.__all__) - {"__version__"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
+
+from server.http.asyncapi import describe
 
 from ..integration.browser import Watched, browser_for_tests
 from .pages import DOCS, PAGES, REPOSITORY, name
@@ -72,20 +75,41 @@ def test_every_page_of_the_documentation_is_in_the_site(site: Path) -> None:
         assert title in titles, name(page)
 
 
+def test_what_a_router_says_of_itself_can_be_downloaded_and_read(site: Path) -> None:
+    """AsyncAPI and OpenAPI, with a heading for each message and call; names of the Python client with their words."""
+    reference = site / "reference"
+    asyncapi = json.loads((reference / "asyncapi.json").read_text())
+    assert asyncapi == json.loads(json.dumps(describe()))
+    page = (reference / "asyncapi.html").read_text()
+    for side, _, tag in (each.partition(".") for each in asyncapi["components"]["messages"]):
+        assert f'id="{tag}-{side}"' in page
+    openapi = json.loads((reference / "openapi.json").read_text())
+    page = (reference / "openapi.html").read_text()
+    assert all(f" {path}</code>" in page for path in openapi["paths"])
+    assert "A remote actor reference" in (reference / "python-client.html").read_text()
+
+
 def test_a_page_that_is_forgotten_and_a_link_that_leads_nowhere_end_the_build(tmp_path: Path) -> None:
-    """Each is named."""
+    """Each is named; so is a list that code hosts show as one, and this site would not."""
     repository = tmp_path / "repository"
-    for path in ("docs", "clients", "examples", "deploy"):
-        shutil.copytree(REPOSITORY / path, repository / path, ignore=shutil.ignore_patterns("node_modules"))
-    for path in (*REPOSITORY.glob("*.*"), REPOSITORY / "LICENSE"):
-        if path.is_file():
-            shutil.copy(path, repository)
-    (repository / "docs" / "how-to" / "forgotten.md").write_text("# Forgotten\n\n[a](gone.md) [b](publish.md#gone)\n")
+    shutil.copytree(DOCS / "hooks", repository / "docs" / "hooks")
+    shutil.copy(REPOSITORY / "mkdocs.yml", repository)
+    for file, text in {
+        "README.md": "# Read me\n",
+        "docs/index.md": "# Map\n\n## How to\n\n- [Publish](publish.md)\n",
+        "docs/publish.md": "# Publish\n\n[files](../docs/hooks/site.css)\n",
+        "docs/forgotten.md": "# Forgotten\n\n[a](gone.md) [b](publish.md#gone)\n",
+    }.items():
+        (repository / file).write_text(text)
     done = build(repository, tmp_path / "site")
     assert done.returncode == 1
-    assert "- docs/how-to/forgotten.md" in done.stderr
-    assert "'docs/how-to/gone.md' is not found" in done.stderr
+    assert "- docs/forgotten.md" in done.stderr
+    assert "'docs/gone.md' is not found" in done.stderr
     assert "does not contain an anchor '#gone'" in done.stderr
+    (repository / "docs" / "forgotten.md").write_text("# Forgotten\n\nThis:\n- is a list\n")
+    done = build(repository, tmp_path / "site")
+    assert done.returncode == 1
+    assert "docs/forgotten.md: put an empty line before this list" in done.stderr
 
 
 async def test_the_site_can_be_read_and_searched_and_asks_no_other_host(address: str) -> None:

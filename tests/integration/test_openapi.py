@@ -114,11 +114,42 @@ def try_out(operation: Any, headers: dict[str, str]) -> None:
 async def test_json_in_the_http_reference_is_what_its_call_answers(router: Router) -> None:
     """The `json` block below a call's heading in http.md is an answer as the description has it."""
     description = await description_of(router)
-    sections = re.findall(
-        r"^## `(\w+) ([^`]+)`\n(.*?)(?=^## |\Z)", (REFERENCE / "http.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    for method, path, section in sections:
+    for method, path, section in _sections():
         for block in re.findall(r"^```json\n(.*?)^```$", section, re.MULTILINE | re.DOTALL):
             response = description["paths"][path][method.lower()]["responses"]["200"]
             schema = {**description, **response["content"]["application/json"]["schema"]}
             jsonschema.Draft202012Validator(schema).validate(json.loads(block))
+
+
+async def test_the_http_reference_names_every_parameter_and_every_field(router: Router) -> None:
+    """The section of a call in http.md has its parameters; the page has what bodies and answers hold, in code font."""
+    description = await description_of(router)
+    page = (REFERENCE / "http.md").read_text()
+    lacking = []
+    for method, path, section in _sections():
+        call = description["paths"][path][method.lower()]
+        named = {each["name"] for each in call.get("parameters", ()) if each["in"] == "query"}
+        lacking += [f"{method} {path}: {name}" for name in named if not _is_named(name, section)]
+        for content in (call.get("requestBody", {}), call["responses"]["200"]):
+            for each in content.get("content", {}).values():
+                fields = _fields(each["schema"], description)
+                lacking += [f"{method} {path}: {name}" for name in fields if not _is_named(name, page)]
+    assert lacking == []
+
+
+def _is_named(name: str, text: str) -> bool:
+    return re.search(rf'`[^`\n]*\b{name}\b[^`\n]*`|"{name}"', text) is not None
+
+
+def _fields(schema: dict[str, Any], description: dict[str, Any]) -> set[str]:
+    """Return the names of the fields that a schema has at its top, whichever of several it is."""
+    if "$ref" in schema:
+        return _fields(description["components"]["schemas"][schema["$ref"].rpartition("/")[2]], description)
+    inner = [*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else [])]
+    return set(schema.get("properties", ())).union(*(_fields(each, description) for each in inner))
+
+
+def _sections() -> list[tuple[str, str, str]]:
+    """Return the method, the path and the text of each call in http.md."""
+    page = (REFERENCE / "http.md").read_text()
+    return re.findall(r"^## `(\w+) ([^`]+)`\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
