@@ -15,7 +15,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from sources import SourcePage, shown
+from sources import SourcePage, is_text, shown
 
 __all__ = ["on_config", "on_files", "on_page_content", "on_page_markdown"]
 
@@ -64,7 +64,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     there = {each.src_uri for each in found}
     for path in sorted(set(_linked(pages))):
         if _named(path) not in there:
-            found.append(SourcePage(path, _REPOSITORY, config.site_dir))
+            page = is_text(path) and path.suffix != ".svg"
+            found.append(SourcePage(path, _REPOSITORY, config.site_dir) if page else _file(path, config))
     return Files(found)
 
 
@@ -99,11 +100,11 @@ def _beside_pages() -> Iterator[Path]:
 
 
 def _linked(pages: Iterable[Path]) -> Iterator[Path]:
-    """Return what pages link to that is neither a page nor below docs/."""
+    """Return what pages link to in the repository, folders with all that is in them."""
     for page in pages:
         for link in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
             target = (page.parent / link).resolve()
-            if "://" not in link and target.exists() and _DOCS not in target.parents:
+            if "://" not in link and target.exists() and _REPOSITORY in target.parents:
                 yield from shown(target)
 
 

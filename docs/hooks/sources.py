@@ -9,9 +9,9 @@ from mkdocs.structure.files import File, InclusionLevel
 from pygments.lexers import get_lexer_for_filename
 from pygments.util import ClassNotFound
 
-__all__ = ["SourcePage", "shown"]
+__all__ = ["SourcePage", "is_text", "shown"]
 
-_LEFT_OUT = ("__pycache__", "node_modules")
+_LEFT_OUT = ("__pycache__", "build", "dist", "node_modules", "postroom-data")
 
 
 class SourcePage(File):
@@ -33,6 +33,16 @@ class SourcePage(File):
     def is_documentation_page(self) -> bool:
         """Return True, whatever the file's name ends with."""
         return True
+
+
+def is_text(path: Path) -> bool:
+    """Tell whether a file is one that can be read on a page; so is a folder."""
+    if path.is_file():
+        try:
+            path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 def shown(path: Path) -> Iterator[Path]:
