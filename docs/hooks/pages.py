@@ -22,9 +22,10 @@ __all__ = ["on_config", "on_files", "on_page_content", "on_page_markdown"]
 _REPOSITORY = Path(__file__).parents[2]
 _DOCS = _REPOSITORY / "docs"
 _MAP = _DOCS / "index.md"
+_EXAMPLES = _REPOSITORY / "examples"
 _HOOKS = Path(__file__).parent
 
-_HEADING = re.compile(r"^(?P<level>##|###) (?P<title>.+)$|\]\((?P<link>[^)#\s]+\.md)\)", re.MULTILINE)
+_HEADING = re.compile(r"^(?P<level>##|###) (?P<title>.+)$|\[(?P<text>[^]]+)\]\((?P<link>[^)#\s]+\.md)\)", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _FOR_TESTS = re.compile(r"^ *<!-- (?:reader:|tested by|not run:)[^>]*-->\n", re.MULTILINE)
@@ -33,7 +34,7 @@ _UNLIKE_CODE_HOSTS = re.compile(r"<p>[^<]*(?:```|\n *(?:[-*]|\d+\.) )")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Take the navigation from the map of the documentation; pages outside docs/ that it does not name come last."""
+    """Take the navigation from the map of the documentation; examples and what is about the project come last."""
     sections: dict[str, list[Any]] = {}
     named = set()
     into: list[Any] = []
@@ -43,15 +44,18 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         elif match["level"]:
             into = []
             list(sections.values())[-1].append({match["title"]: into})
-        elif (page := _named((_DOCS / match["link"]).resolve())) not in named:
-            named.add(page)
-            into.append(page)
-    for path in _pages():
-        if _DOCS not in path.parents and _named(path) not in named:
-            outer = path.relative_to(_REPOSITORY).parts[0]
-            entry: Any = {"README": _named(path)} if path.name == outer == "README.md" else _named(path)
-            sections.setdefault(outer.capitalize() if outer != path.name else "Project", []).append(entry)
-    config.watch += [str(path) for path in _pages() if _DOCS not in path.parents]
+        else:
+            path = (_DOCS / match["link"]).resolve()
+            if _EXAMPLES not in path.parents and path not in named:
+                named.add(path)
+                into.append(_named(path) if _DOCS in path.parents else {" ".join(match["text"].split()): _named(path)})
+    outside = [path for path in _pages() if _DOCS not in path.parents]
+    for path in outside:
+        if path not in named:
+            section = "Examples" if _EXAMPLES in path.parents else "Project"
+            title = {"README": _named(path)} if path == _REPOSITORY / "README.md" else _named(path)
+            sections.setdefault(section, []).append(title)
+    config.watch += map(str, outside)
     config.nav = [_named(_MAP), *({title: pages} for title, pages in sections.items())]
     return config
 
@@ -90,7 +94,7 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
 
 def _pages() -> Iterator[Path]:
     yield from sorted(_DOCS.rglob("*.md"))
-    for folder, pattern in ((".", "*.md"), ("clients", "*/README.md"), ("examples", "**/README.md")):
+    for folder, pattern in (("examples", "**/README.md"), ("clients", "*/README.md"), (".", "*.md")):
         yield from sorted((_REPOSITORY / folder).glob(pattern))
 
 
