@@ -68,7 +68,7 @@ async def connect(
     async def open_socket() -> ClientConnection:
         return await open_websocket(
             url,
-            ssl=ssl if url.startswith("wss:") else None,
+            ssl=(ssl or True) if url.lower().startswith("wss:") else None,
             proxy=proxy,
             subprotocols=[Subprotocol("postroom.v1")],
             compression=None,
