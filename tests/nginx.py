@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from .nats_server import free_port
 
-__all__ = ["CONFIGURATION", "Proxy", "binary", "running_nginx"]
+__all__ = ["CONFIGURATION", "Proxy", "binary", "running_nginx", "serving", "wait_until_it_listens"]
 
 _READY_S = 10.0
 CONFIGURATION = Path(__file__).parents[1] / "deploy" / "nginx.conf"
@@ -57,25 +57,32 @@ def running_nginx(folder: Path, routers: Sequence[tuple[str, str]]) -> Iterator[
         "listen 8001;", f"listen 127.0.0.1:{inside};"
     )
     assert not re.search(r"router-\d|listen \d+;", text)
-    file = folder / "nginx.conf"
-    file.write_text(text.replace("http {", "http {\n    access_log off;", 1))
-    error_log = folder / "nginx.log"
+    with serving(folder, text.replace("http {", "http {\n    access_log off;", 1), public):
+        yield Proxy(f"ws://127.0.0.1:{public}/v1/ws", f"http://127.0.0.1:{inside}", f"http://127.0.0.1:{public}")
+
+
+@contextlib.contextmanager
+def serving(folder: Path, configuration: str, port: int) -> Iterator[None]:
+    """Run it with a whole configuration; it takes connections on this port when this is entered."""
+    file, error_log = folder / "nginx.conf", folder / "nginx.log"
+    file.write_text(configuration)
     options = f"daemon off; master_process off; pid {folder}/nginx.pid; error_log {error_log};"  # one process
     command = [binary(), "-p", str(folder), "-e", str(error_log), "-c", str(file), "-g", options]
     process = subprocess.Popen(command)
     try:
-        _wait_until_it_listens(process, public)
-        yield Proxy(f"ws://127.0.0.1:{public}/v1/ws", f"http://127.0.0.1:{inside}", f"http://127.0.0.1:{public}")
+        wait_until_it_listens(process, port)
+        yield
     finally:
         process.terminate()
         process.wait(_READY_S)
 
 
-def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until a proxy takes connections on a port of loopback."""
     deadline = time.monotonic() + _READY_S
     while True:
-        assert process.poll() is None, "nginx has ended"
+        assert process.poll() is None, "the proxy has ended"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
             return
-        assert time.monotonic() < deadline, "nginx does not listen"
+        assert time.monotonic() < deadline, "the proxy does not listen"
         time.sleep(0.02)
