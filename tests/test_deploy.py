@@ -25,6 +25,7 @@ from server.http.probes import Probes
 from server.settings import Settings
 
 from . import nats_server, nginx
+from .docs.taken import taken
 
 REPOSITORY = Path(__file__).parents[1]
 DEPLOY = REPOSITORY / "deploy"
@@ -270,6 +271,18 @@ def test_every_password_comes_from_a_secret_that_the_guide_makes() -> None:
     assert made == named | {(name, "secret") for name in mounted}
 
 
+def test_the_one_router_of_the_guide_fits_the_schemas() -> None:
+    """And asks for the volume and the secret that it names."""
+    (text,) = taken("how-to/kubernetes.md", "test_the_one_router_of_the_guide_fits_the_schemas")
+    deployment = yaml.safe_load(text)
+    kubernetes_validate.validate(deployment, "1.33", strict=True)
+    spec = deployment["spec"]["template"]["spec"]
+    (router,) = spec["containers"]
+    assert {each["name"] for each in router["volumeMounts"]} == {each["name"] for each in spec["volumes"]}
+    named = {each["name"] for each in router["env"]}
+    assert not settings.unknown_variables(dict.fromkeys(named, "x"))
+
+
 # --- NATS, nginx, systemd
 
 
@@ -306,6 +319,22 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert int(stop_s) > 30
     for name in re.findall(r"^Environment=(POSTROOM_\w+)=", unit, re.MULTILINE):
         assert name.removeprefix("POSTROOM_").lower() in Settings.__struct_fields__
+
+
+def test_a_router_takes_the_settings_that_systemd_starts_it_with(tmp_path: Path) -> None:
+    """Both files of the guide, which makes the user, the program and the folder that the unit names."""
+    unit = (DEPLOY / "systemd" / "postroom.service").read_text()
+    guide = (REPOSITORY / "docs" / "how-to" / "systemd.md").read_text()
+    for pattern in (r"^User=(\S+)$", r"^ExecStart=(/opt/\w+)/bin/postroom ", r" --config (\S+)/postroom.toml$"):
+        (named,) = re.findall(pattern, unit, re.MULTILINE)
+        assert re.search(rf"^(?:useradd|python3 -m venv|install) .*{named}$", guide, re.MULTILINE), named
+    (tmp_path / "secret").write_text("x" * 32)
+    credentials = "-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n-----BEGIN USER NKEY SEED-----\nx\n"
+    (tmp_path / "postroom.creds").write_text(credentials)
+    for text in taken("how-to/systemd.md", "test_a_router_takes_the_settings_that_systemd_starts_it_with"):
+        file = tmp_path / "postroom.toml"
+        file.write_text(text)
+        settings.load(environ={}, config=file)
 
 
 # --- What pages show of them
