@@ -140,10 +140,14 @@ class Reader:
         output = self._new_output()
         whole = f". {self._state}; exec env {self._localised(command)}"
         with output.open("wb") as out:
-            self._listeners.append(
-                subprocess.Popen(["bash", "-c", whole], cwd=self._cwd, stdout=out, stderr=subprocess.STDOUT)
-            )
-        self._wait(lambda: "listening to" in output.read_text(), command)
+            listener = subprocess.Popen(["bash", "-c", whole], cwd=self._cwd, stdout=out, stderr=subprocess.STDOUT)
+        self._listeners.append(listener)
+
+        def settled() -> bool:
+            said = output.read_text()
+            return "listening to" in said or (listener.poll() is not None and "forbidden: " in said)
+
+        self._wait(settled, command)
 
     def _expect(self, text: str) -> None:
         for line in text.splitlines():
