@@ -19,7 +19,7 @@ from .pages import REPOSITORY, steps
 
 __all__ = ["Reader"]
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 _VARYING = re.compile(
     r"(?P<time>\d\d:\d\d:\d\d\.\d{3})|(?P<uuid>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
     r"|(?P<connection>\b[0-9a-f]{8}-[0-9a-f]+\b)|(?P<epoch>\b[0-9a-f]{12}\b)|(?P<made>\b[0-9a-f]{10}-[0-9a-f]+\b)"
