@@ -321,23 +321,29 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
         assert name.removeprefix("POSTROOM_").lower() in Settings.__struct_fields__
 
 
-def test_a_router_takes_the_settings_that_systemd_starts_it_with(tmp_path: Path) -> None:
-    """Both files of the guide, which makes the user, the program and the folder that the unit names."""
+def test_the_guide_for_systemd_makes_what_the_unit_names() -> None:
+    """The user, the program's folder and that of the settings."""
     unit = (DEPLOY / "systemd" / "postroom.service").read_text()
     guide = (REPOSITORY / "docs" / "how-to" / "systemd.md").read_text()
     for pattern in (r"^User=(\S+)$", r"^ExecStart=(/opt/\w+)/bin/postroom ", r" --config (\S+)/postroom.toml$"):
         (named,) = re.findall(pattern, unit, re.MULTILINE)
         assert re.search(rf"^(?:useradd|python3 -m venv|install) .*{named}$", guide, re.MULTILINE), named
-    (tmp_path / "secret").write_text("x" * 32)
-    credentials = "-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n-----BEGIN USER NKEY SEED-----\nx\n"
-    (tmp_path / "postroom.creds").write_text(credentials)
-    for text in taken("how-to/systemd.md", "test_a_router_takes_the_settings_that_systemd_starts_it_with"):
-        file = tmp_path / "postroom.toml"
-        file.write_text(text)
-        settings.load(environ={}, config=file)
 
 
 # --- What pages show of them
+
+
+@pytest.mark.parametrize("page", ["cluster.md", "compress.md", "proxy.md", "systemd.md", "tokens.md"])
+def test_a_router_takes_the_settings_of_the_guides(page: str, tmp_path: Path) -> None:
+    """Each piece of a settings file, with the files that it names; those without a secret have one elsewhere."""
+    (tmp_path / "secret").write_text("x" * 32)
+    credentials = "-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n-----BEGIN USER NKEY SEED-----\nx\n"
+    (tmp_path / "postroom.creds").write_text(credentials)
+    for text in taken(f"how-to/{page}", "test_a_router_takes_the_settings_of_the_guides"):
+        file = tmp_path / "postroom.toml"
+        file.write_text(text)
+        elsewhere = {} if "secret_file" in text else {"POSTROOM_SECRET": "x" * 32}
+        settings.load(environ=elsewhere, config=file)
 
 
 def blocks(language: str) -> Iterator[tuple[Path, str]]:
