@@ -6,17 +6,20 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)/.peers-installed
 FUZZER := $(VENV)/.fuzzer-installed
+EXAMPLES := $(VENV)/.examples-installed
 PORT     ?= 8000
 API_PORT ?= 8001
+PAGE_PORT ?= 8080
 SEEDS    ?= 10000
 MINUTES  ?= 30
 SECONDS  ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types docs packages bench bench-docs torture simulate soak fuzz screenshots clean
+.PHONY: help setup run example test lint types docs packages bench bench-docs torture simulate soak fuzz screenshots clean
 
 help:
 	@echo "make run    set up, start the router with its demo sessions, show where to look"
+	@echo "make example  list the examples that run with one command (NAME=chat runs one)"
 	@echo "make test   set up, check style and types, run every test"
 	@echo "make lint   check style        make types  check types"
 	@echo "make packages  build wheels, source distributions and the npm package into dist, install them and try them"
@@ -40,6 +43,18 @@ $(STAMP): setup.cfg pyproject.toml clients/python/pyproject.toml
 
 run: setup
 	$(BIN)/postroom demo --port $(PORT) --api-port $(API_PORT)
+
+# The ports are for an example with a page; without a name there is nothing to set up.
+example: $(if $(NAME),$(EXAMPLES))
+ifdef NAME
+	$(BIN)/python -m examples $(NAME) --port $(PORT) --api-port $(API_PORT) --page-port $(PAGE_PORT)
+else
+	@$(PYTHON) -m examples
+endif
+
+$(EXAMPLES): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e clients/python -e '.[examples]'
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""An alerts desk: critical alerts that stay until an admin acknowledges them, or go to all admins."""

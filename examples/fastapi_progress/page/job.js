@@ -1,0 +1,85 @@
+// The job's page: starts a job, and follows its session, whose name is kept behind the # of the page's address.
+
+import { CommandError, connect } from "/postroom.js";
+
+const byId = (id) => document.getElementById(id);
+
+/** Ask our back end, which knows us by its cookie. */
+async function post(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body ?? {}) });
+  if (!answer.ok) throw new Error(`${path} was refused (${answer.status})`);
+  return answer.json();
+}
+
+const { url } = await post("/visit");
+// The client asks for a token for every connection, and for a fresh one before that ends.
+const client = await connect(url, { token: async () => (await post("/visit")).token });
+client.addEventListener("status", showPhase);
+showPhase();
+
+let watched = null;
+
+async function start(oneIsBroken) {
+  byId("problem").textContent = "";
+  try {
+    const { room } = await post("/jobs", { one_is_broken: oneIsBroken });
+    location.hash = room; // "hashchange" does the rest
+  } catch (error) {
+    byId("problem").textContent = error.message;
+  }
+}
+
+async function watch(room) {
+  await watched?.unsubscribe();
+  watched = null;
+  byId("problem").textContent = "";
+  byId("job").hidden = true;
+  if (!room) return;
+  try {
+    watched = await client.subscribe(room, { gaps: "report" });
+  } catch (error) {
+    // `forbidden`: the router tells nobody but a session's owner about it.
+    if (!(error instanceof CommandError)) throw error;
+    byId("problem").textContent = `${room} cannot be watched: ${error.message}`;
+    return;
+  }
+  watched.addEventListener("attached", showState);
+  watched.addEventListener("event", ({ detail: { kind, data } }) => {
+    if (kind === "progress") showProgress(data);
+    if (kind === "session") showStatus(data.status, data);
+  });
+  showState();
+}
+
+/** What the state says is true at one position, and the events go on from there: whoever comes late misses nothing. */
+function showState() {
+  showProgress(watched.state.progress?.default ?? { percent: 0 });
+  showStatus(watched.state.status ?? "not started", watched.state);
+}
+
+function showProgress({ percent, message = "", eta_s: left }) {
+  byId("bar").value = percent;
+  byId("percent").textContent = `${Math.round(percent)} %`;
+  byId("file").textContent = message;
+  byId("left").textContent = left ? `${Math.ceil(left)} s left` : "";
+}
+
+function showStatus(status, { result, reason }) {
+  byId("job").hidden = false;
+  byId("job").dataset.status = status;
+  byId("status").textContent = status;
+  if (status !== "started") byId("left").textContent = "";
+  const done = result ? `${result.files} files in ${result.took_s} s` : "";
+  byId("end").textContent = reason ?? done;
+}
+
+function showPhase() {
+  byId("phase").dataset.phase = client.phase;
+  byId("phase").textContent = client.phase === "open" ? "connected" : `${client.phase} ${client.reason}`;
+}
+
+byId("start").onclick = () => start(false);
+byId("start-broken").onclick = () => start(true);
+addEventListener("hashchange", () => watch(location.hash.slice(1)));
+await watch(location.hash.slice(1));
