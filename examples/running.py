@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, NoReturn, Self
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
 
+_PORTS = range(20_000, 32_000)
+"""Below those that the system gives to outgoing connections, one of which would keep a router from coming back."""
 START_S = 30.0
 STOP_S = 15.0
 POSTROOM = [sys.executable, "-P", "-m", "server.cli"]
@@ -34,6 +37,7 @@ class Processes:
 
     def __enter__(self) -> Self:
         signal.signal(signal.SIGTERM, _as_ctrl_c)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has background jobs ignore it
         return self
 
     def __exit__(
@@ -47,16 +51,29 @@ class Processes:
                 process.kill()
                 process.wait()
 
-    def start(self, name: str, command: Sequence[str], **environment: str) -> None:
-        """Start one. It gets no POSTROOM_... variable but those that are given here."""
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, shown: bool = False) -> None:
+        """Start one.
+
+        Args:
+            name: What we call it.
+            command: What it runs.
+            environment: More variables for it; of ours, those of Postroom are left out.
+            shown: Whether what it prints is shown; what it complains of (on stderr) always is.
+        """
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("POSTROOM_")}
         self.running[name] = subprocess.Popen(
             command,
             env={**inherited, **environment},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=None if shown else subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    def kill(self, name: str) -> None:
+        """End one without a word, as `kill -9` does."""
+        process = self.running.pop(name)
+        process.kill()
+        process.wait()
 
     def until_ready(self, name: str, url: str) -> None:
         """Wait until it answers with 200 there."""
@@ -91,6 +108,14 @@ class Addresses(NamedTuple):
     page: str
 
 
+def free_port() -> int:
+    """Return a port that nobody uses now."""
+    for port in random.sample(_PORTS, 100):
+        if _why_not(port) is None:
+            return port
+    raise SystemExit("there is no free port")
+
+
 def addresses() -> Addresses:
     """Read the ports from the command line, and see that nobody has them."""
     parser = argparse.ArgumentParser()
@@ -99,18 +124,19 @@ def addresses() -> Addresses:
     parser.add_argument("--page-port", type=int, default=8080, help="the page's port")
     ports = parser.parse_args()
     for port in (ports.port, ports.api_port, ports.page_port):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                others = "PORT=9000 API_PORT=9001 PAGE_PORT=9080"
-                raise SystemExit(f"port {port} cannot be used ({error.strerror}); take others: {others}") from None
+        if (reason := _why_not(port)) is not None:
+            others = "PORT=9000 API_PORT=9001 PAGE_PORT=9080"
+            raise SystemExit(f"port {port} cannot be used ({reason}): stop what runs there, or add {others}")
     return Addresses(
         f"ws://127.0.0.1:{ports.port}/v1/ws",
         f"http://127.0.0.1:{ports.api_port}",
         f"http://127.0.0.1:{ports.page_port}",
     )
+
+
+def router_ports(where: Addresses) -> list[str]:
+    """Return the options with which a router takes these addresses."""
+    return ["--port", str(urlsplit(where.router).port), "--api-port", str(urlsplit(where.api).port)]
 
 
 def start_with_page(processes: Processes, where: Addresses, app: str, **environment: str) -> dict[str, str]:
@@ -119,7 +145,7 @@ def start_with_page(processes: Processes, where: Addresses, app: str, **environm
     Returns:
         The variables that a service needs: where the router is, and the secret to sign tokens with.
     """
-    port = where.page.rpartition(":")[2]
+    port = str(urlsplit(where.page).port)
     known = {
         "POSTROOM_URL": where.router,
         "POSTROOM_API_URL": where.api,
@@ -127,21 +153,30 @@ def start_with_page(processes: Processes, where: Addresses, app: str, **environm
     }
     processes.start(
         "router",
-        [*POSTROOM, "serve", "--port", _port(where.router), "--api-port", _port(where.api), "--journal", "memory"],
-        POSTROOM_SECRET=known["POSTROOM_SECRET"],
-        POSTROOM_ORIGINS=f"{where.page},http://localhost:{port}",
-        POSTROOM_LOG_LEVEL="warning",
-        POSTROOM_LOG_FORMAT="console",
+        [*POSTROOM, "serve", "--journal", "memory", *router_ports(where)],
+        {
+            "POSTROOM_SECRET": known["POSTROOM_SECRET"],
+            "POSTROOM_ORIGINS": f"{where.page},http://localhost:{port}",
+            "POSTROOM_LOG_LEVEL": "warning",
+            "POSTROOM_LOG_FORMAT": "console",
+            "POSTROOM_DRAIN_S": "1",
+        },
     )
     processes.until_ready("router", f"{where.api}/readyz")
     uvicorn = [sys.executable, "-m", "uvicorn", app, "--port", port, "--ws", "none", "--log-level", "warning"]
-    processes.start("back end", uvicorn, **known, **environment)
+    processes.start("back end", uvicorn, {**known, **environment})
     processes.until_ready("back end", where.page)
     return known
 
 
-def _port(url: str) -> str:
-    return url.split(":")[2].partition("/")[0]
+def _why_not(port: int) -> str | None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.strerror
+    return None
 
 
 def _answers(url: str) -> bool:
@@ -152,5 +187,5 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _as_ctrl_c(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _as_ctrl_c(_number: int, _frame: object) -> None:
+    signal.raise_signal(signal.SIGINT)  # which asyncio, where it runs, knows how to take

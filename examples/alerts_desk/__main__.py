@@ -13,6 +13,6 @@ if __name__ == "__main__":
     with Processes() as processes:
         known = start_with_page(processes, where, "examples.alerts_desk.backend:app", DESK_PASSWORD=password)
         monitor = [sys.executable, "-m", "examples.alerts_desk.monitor", f"{where.page}/shop"]
-        processes.start("monitor", monitor, **known)
+        processes.start("monitor", monitor, known)
         print(f"Open {where.page}/ and log in with the password {password}. Ctrl-C stops it.", flush=True)
         processes.stay()

@@ -18,7 +18,7 @@ from .tokens import sign
 
 DESK = "desk:shop"
 EVERY_S = 0.5
-PATIENCE_S = 15.0
+PATIENCE_S = float(os.environ.get("DESK_PATIENCE_S", "15"))
 """How long an alert may wait for somebody to acknowledge it, before all admins are told."""
 
 

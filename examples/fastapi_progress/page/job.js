@@ -37,7 +37,8 @@ async function watch(room) {
   byId("job").hidden = true;
   if (!room) return;
   try {
-    watched = await client.subscribe(room, { gaps: "report" });
+    // With the last event: where the job has ended, that is the one that says how.
+    watched = await client.subscribe(room, { history: 1, gaps: "report" });
   } catch (error) {
     // `forbidden`: the router tells nobody but a session's owner about it.
     if (!(error instanceof CommandError)) throw error;
@@ -70,7 +71,7 @@ function showStatus(status, { result, reason }) {
   byId("job").dataset.status = status;
   byId("status").textContent = status;
   if (status !== "started") byId("left").textContent = "";
-  const done = result ? `${result.files} files in ${result.took_s} s` : "";
+  const done = result ? `${result.files} files in ${result.took_s.toFixed(1)} s` : "";
   byId("end").textContent = reason ?? done;
 }
 

@@ -1,13 +1,4 @@
-"""A plug-in: an actor inside the router that watches this machine; readings in, events out.
-
-Run it from the repository's folder, and watch it from another terminal:
-
-    postroom serve --dev --plugin examples.plugin:start
-    postroom listen system machine:disk
-
-It publishes the load to `system` when it gets high or low, and the use of the disk to `machine:disk` as progress. As
-the disk fills, the router adds how fast and when it will be full.
-"""
+"""Machine: the clock's ticks in; readings of this machine out, to clients as progress and to the warden."""
 
 from __future__ import annotations
 
@@ -21,13 +12,10 @@ from actors.mailbox import Mailbox
 from actors.messages import Publish
 from server.app import Router
 
+from .warden import Reading
+
 ROOM = "machine:disk"
-EVERY_S = 5.0
-
-
-def start(router: Router) -> None:
-    """Start the actor under the router's supervisor: when it fails, a new one takes its place."""
-    router.start_actor(Machine, router, name="machine")
+EVERY_S = 2.0
 
 
 class Look(NamedTuple):
@@ -42,13 +30,14 @@ class Machine(LoopActor):
 
     Args:
         router: Where events go and timers come from.
+        warden: Who hears of each reading. It is a mailbox, in which every life of that actor is reached.
         mailbox: Where it lives; given by the supervisor.
     """
 
-    def __init__(self, router: Router, *, mailbox: Mailbox) -> None:
+    def __init__(self, router: Router, warden: Mailbox, *, mailbox: Mailbox) -> None:
         super().__init__(mailbox=mailbox)
         self._router = router
-        self._status: str | None = None
+        self._warden = warden
         self._timer: Timer | None = None
 
     def on_start(self) -> None:
@@ -67,23 +56,11 @@ class Machine(LoopActor):
     def _look(self, _message: Look) -> None:
         mailbox = self.mailbox
         self._timer = self._router.clock.call_later(EVERY_S, lambda: mailbox.tell(Look()))
-        self._tell_load()
-        self._tell_disk()
-
-    def _tell_load(self) -> None:
-        load, cores = os.getloadavg()[0], os.cpu_count() or 1
-        status = "degraded" if load > 2 * cores else "operational"
-        if status != self._status:
-            self._status = status
-            message = f"load {load:.1f} on {cores} cores"
-            self._publish("system", "system", status=status, component="machine", message=message)
-
-    def _tell_disk(self) -> None:
         disk = shutil.disk_usage("/")
-        self._publish(ROOM, "progress", current=disk.used // 2**20, total=disk.total // 2**20, unit="MiB")
-
-    def _publish(self, room: str, kind: str, **data: object) -> None:
-        self._router.source.tell(Publish(rooms=(room,), kind=kind, data=data))
+        # As the disk fills, the router adds how fast, and when it will be full.
+        data = {"current": disk.used // 2**20, "total": disk.total // 2**20, "unit": "MiB"}
+        self._router.source.tell(Publish(rooms=(ROOM,), kind="progress", data=data))
+        self._warden.tell(Reading(load=os.getloadavg()[0] / (os.cpu_count() or 1), disk=disk.used / disk.total))
 
     def _cancel(self) -> None:
         if self._timer is not None:
