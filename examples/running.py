@@ -58,7 +58,7 @@ class Processes:
             name: What we call it.
             command: What it runs.
             environment: More variables for it; of ours, those of Postroom are left out.
-            shown: Whether what it prints is shown; what it complains of (on stderr) always is.
+            shown: Whether all that it prints is part of our output. Else only what it complains of is, on stderr.
         """
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("POSTROOM_")}
         self.running[name] = subprocess.Popen(
@@ -66,6 +66,7 @@ class Processes:
             env={**inherited, **environment},
             stdin=subprocess.DEVNULL,
             stdout=None if shown else subprocess.DEVNULL,
+            stderr=subprocess.STDOUT if shown else None,
             start_new_session=True,
         )
 

@@ -25,11 +25,6 @@ def said_by(user: str) -> str:
     return f"from:{user}"
 
 
-def name_of(user: str) -> str:
-    """Return what others see of a user: `ada` of `ada.5e1f09c2`."""
-    return user.partition(".")[0]
-
-
 class Clerk:
     """Follows the rooms of users, and copies to the lobby what is fit for it.
 
@@ -65,8 +60,7 @@ class Clerk:
         async for event in said:
             text = _fit(event)
             if text is not None:
-                message = {"from": name_of(user), "text": text}
-                self._service.tell(Custom(LOBBY, "chat.message", message, event_id=event.id))
+                self._service.tell(Custom(LOBBY, "chat.message", {"from": user, "text": text}, event_id=event.id))
 
 
 def _fit(event: Event) -> str | None:

@@ -21,6 +21,7 @@ class LoggedOut extends Error {
   message = "log in first";
 }
 
+/** What is shown of a user: `ada` of `ada.5e1f09c2`. */
 const nameOf = (user) => user.split(".")[0];
 
 async function start() {
@@ -90,9 +91,9 @@ async function showMembers(client) {
 }
 
 function show({ data, time }, me) {
-  const line = element("li", "", data.from === nameOf(me) ? "mine" : "");
+  const line = element("li", "", data.from === me ? "mine" : "");
   const clock = new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  line.append(element("b", data.from), element("time", clock), element("p", data.text));
+  line.append(element("b", nameOf(data.from)), element("time", clock), element("p", data.text));
   append(line);
 }
 

@@ -1,10 +1,9 @@
-"""The examples, each run as its docstring says, on real routers."""
+"""The scripts among the examples, each run as its docstring says, on real routers."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,12 +13,11 @@ from pathlib import Path
 import pytest
 
 import postroom_client
-from examples import plugin
-from postroom_client import Event, Progress
+from postroom_client import Progress
 
-from .conftest import RouterProcess, running_router
+from ..conftest import RouterProcess
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 WAIT_S = 20.0
 
 
@@ -42,13 +40,6 @@ def pool() -> Iterator[ThreadPoolExecutor]:
     """Threads for what runs at the same time."""
     with ThreadPoolExecutor(2) as pool:
         yield pool
-
-
-async def events_of(url: str, room: str, count: int) -> list[Event]:
-    """Return the next events of a room, with the last one that was there."""
-    async with asyncio.timeout(WAIT_S), postroom_client.connect(url, proxy=None) as client:
-        subscription = await client.subscribe(room, history=1)
-        return [await anext(subscription) for _ in range(count)]
 
 
 def test_a_job_is_watched_to_its_end_and_the_position_is_kept(
@@ -90,34 +81,6 @@ async def somebody_in(url: str, room: str) -> None:
                 if error.code != "not_found":
                     raise
             await asyncio.sleep(0.02)
-
-
-def test_the_plugin_publishes_load_and_disk(start_router: Callable[..., RouterProcess], tmp_path: Path) -> None:
-    """Loaded as its docstring says; the router adds the percentage."""
-    journal = str(tmp_path / "journal.db")
-    router = start_router("--dev", "--journal", journal, "--plugin", "examples.plugin:start", cwd=REPOSITORY)
-    (disk,) = asyncio.run(events_of(router.ws_url, plugin.ROOM, 1))
-    assert disk.kind == "progress"
-    assert disk.data["unit"] == "MiB"
-    assert 0 <= disk.data["percent"] <= 100
-    (load,) = asyncio.run(events_of(router.ws_url, "system", 1))
-    assert load.data["component"] == "machine"
-
-
-async def test_the_plugins_actor_is_made_anew_when_a_reading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that cannot be read once is one failure; the next reading is published."""
-    usage, failures = shutil.disk_usage, [OSError("no such disk")]
-
-    def flaky(path: str) -> object:
-        if failures:
-            raise failures.pop()
-        return usage(path)
-
-    monkeypatch.setattr(shutil, "disk_usage", flaky)
-    async with running_router(dev=True, plugins=(plugin.start,)) as router:
-        (event,) = await events_of(router.addresses.ws_url, plugin.ROOM, 1)
-    assert event.kind == "progress"
-    assert not failures
 
 
 async def test_no_event_is_missed_while_things_break(
