@@ -22,15 +22,16 @@ PATIENCE_S = float(os.environ.get("DESK_PATIENCE_S", "15"))
 """How long an alert may wait for somebody to acknowledge it, before all admins are told."""
 
 
-def broken_since(url: str) -> int | None:
-    """Ask the shop."""
+def broken_since(url: str, known: int | None) -> int | None:
+    """Ask the shop since when it has been broken, in milliseconds since 1970; None: it is not."""
     try:
-        with urllib.request.urlopen(url, timeout=5.0) as answer:
-            body = answer.read()
+        with urllib.request.urlopen(url, timeout=5.0):
+            return None
     except urllib.error.HTTPError as refusal:
-        body = refusal.read()
-    since: int | None = json.loads(body)["broken_since"]
-    return since
+        since: int = json.loads(refusal.read())["broken_since"]
+        return since
+    except OSError:  # it does not even say since when
+        return known or time.time_ns() // 1_000_000
 
 
 def main() -> None:
@@ -39,13 +40,13 @@ def main() -> None:
     known: int | None = None
     with Service(os.environ["POSTROOM_API_URL"], token=lambda: sign("monitor", "service")) as service:
         while True:
-            since = broken_since(url)
+            since = broken_since(url, known)
             if since is not None and since != known:
                 # Named after what is the matter: a monitor that is started anew raises no second alert.
                 service.tell(
                     Alert(
                         *(DESK, "critical", "The shop is closed"),
-                        message=f"{url} answers with 503",
+                        message=f"{url} does not answer as it should",
                         escalate_after_s=PATIENCE_S,
                         event_id=f"shop-{since}",
                     )

@@ -64,7 +64,7 @@ def who(chat: Annotated[str, Cookie()] = "") -> str:
 
 
 @app.post("/login")
-async def log_in(login: Login, response: Response) -> None:
+async def log_in(login: Login, response: Response, chat: Annotated[str, Cookie()] = "") -> None:
     """Give a name to whoever asks first. Behind TLS the cookie needs `secure=True`, too.
 
     Each login is a user of its own: when Ada leaves and another Ada comes, the first one's token, which lives on for a
@@ -74,17 +74,24 @@ async def log_in(login: Login, response: Response) -> None:
         raise HTTPException(409, f"{login.name} is taken")
     if len(users) >= MOST_USERS:
         raise HTTPException(503, "the chat is full")
+    await forget(chat)
     cookie = secrets.token_urlsafe(32)
     users[cookie] = f"{login.name}.{secrets.token_hex(4)}"
     response.set_cookie("chat", cookie, httponly=True, samesite="strict")
 
 
 @app.post("/logout")
-async def log_out(user: Annotated[str, Depends(who)], response: Response, chat: Annotated[str, Cookie()]) -> None:
+async def log_out(response: Response, chat: Annotated[str, Cookie()] = "") -> None:
     """Let go of the name."""
-    await app.state.clerk.leave(user)
-    users.pop(chat, None)
+    await forget(chat)
     response.delete_cookie("chat")
+
+
+async def forget(cookie: str) -> None:
+    """Forget who had this cookie, if anybody had."""
+    user = users.pop(cookie, None)
+    if user is not None:
+        await app.state.clerk.leave(user)
 
 
 @app.post("/token")

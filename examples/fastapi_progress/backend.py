@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import jwt
-from fastapi import BackgroundTasks, Cookie, FastAPI, HTTPException, Response
+from fastapi import BackgroundTasks, Cookie, Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel, Field
 
 from examples.pages import serve_page
@@ -20,6 +21,8 @@ from postroom_client import Service, Session
 from .work import work
 
 TOKEN_S = 15 * 60
+SECRET_CHARS = 43
+"""Of 32 random bytes."""
 
 
 def sign(user: str, role: str) -> str:
@@ -36,8 +39,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
-visitors: set[str] = set()
-"""Cookies that we gave."""
 
 
 class Job(BaseModel):
@@ -47,32 +48,34 @@ class Job(BaseModel):
     one_is_broken: bool = False
 
 
+def who(visitor: Annotated[str, Cookie()] = "") -> str:
+    """Return a visitor's name for the router, where operators see it: no way leads from it to the cookie."""
+    if len(visitor) < SECRET_CHARS:
+        raise HTTPException(401, "visit the page first")
+    return f"visitor-{hashlib.sha256(visitor.encode()).hexdigest()[:16]}"
+
+
 @app.post("/visit")
 async def visit(response: Response, visitor: Annotated[str, Cookie()] = "") -> dict[str, str]:
-    """Give every browser a cookie, and a token: with yours, this is the end of logging in."""
-    if visitor not in visitors:
+    """Give every browser a cookie that nobody guesses, and a token. With users of your own, this is their login.
+
+    Behind TLS the cookie needs `secure=True`, too.
+    """
+    if len(visitor) < SECRET_CHARS:
         visitor = secrets.token_urlsafe(32)
-        visitors.add(visitor)
         response.set_cookie("visitor", visitor, httponly=True, samesite="strict")
-    return {"url": os.environ["POSTROOM_URL"], "token": sign(_name(visitor), "user")}
+    return {"url": os.environ["POSTROOM_URL"], "token": sign(who(visitor), "user")}
 
 
 @app.post("/jobs", status_code=202)
-async def start(job: Job, background: BackgroundTasks, visitor: Annotated[str, Cookie()] = "") -> dict[str, str]:
+async def start(job: Job, background: BackgroundTasks, visitor: Annotated[str, Depends(who)]) -> dict[str, str]:
     """Begin a job, and say in which room it can be watched."""
-    if visitor not in visitors:
-        raise HTTPException(401, "visit the page first")
-    room = f"session:job-{secrets.token_hex(4)}"
+    room = f"session:job-{secrets.token_hex(8)}"
     service: Service = app.state.service
     # Asked, not told: when the page hears of the room, the router must know who its owner is.
-    await service.ask(Session(room, "started", owner=_name(visitor)))
+    await service.ask(Session(room, "started", owner=visitor))
     background.add_task(work, service, room, job.files, job.one_is_broken)  # in a thread, after the answer
     return {"room": room}
-
-
-def _name(visitor: str) -> str:
-    """Name the visitor to the router, where operators see it: not by the cookie, which is a secret."""
-    return f"visitor-{visitor[:8]}"
 
 
 serve_page(app, Path(__file__).parent / "page")

@@ -44,7 +44,9 @@ async def used(browser: Browser, name: str, folder: Path, people: int, **environ
                 page = await context.new_page()
                 page.set_default_timeout(WAIT_MS)
                 pages.append(Watched(page, allowed))
-                await page.goto(example.page)
+                answer = await page.goto(example.page)
+                assert answer is not None
+                assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
             yield example, *(watched.page for watched in pages)
             for watched in pages:
                 assert watched.complaints == []
@@ -68,6 +70,8 @@ async def test_two_people_chat(browser: Browser, tmp_path: Path) -> None:
             assert await page.locator("#messages b").all_text_contents() == ["ada", "bob"]
             assert await page.locator("#messages .mine b").all_text_contents() == [mine]
             await expect(page.locator("#members li")).to_have_text(["ada", "bob"])
+        (cookie,) = await ada.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         await ada.click("#leave")
         await expect(bob.locator("#members li")).to_have_text(["bob"])
         await come_in(ada, "ada")
