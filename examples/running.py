@@ -30,19 +30,27 @@ POSTROOM = [sys.executable, "-P", "-m", "server.cli"]
 
 
 class Processes:
-    """Child processes, each in a session of its own: Ctrl-C reaches us alone, and we stop them in order."""
+    """Child processes, each in a session of its own: Ctrl-C reaches us alone, and we stop them in order.
+
+    Leave the `with` block by KeyboardInterrupt as by its end: both are what a user wants.
+    """
 
     def __init__(self) -> None:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        signal.signal(signal.SIGTERM, _as_ctrl_c)
+        for ends in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ends, _as_ctrl_c)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has background jobs ignore it
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> bool:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough: nobody may be left behind
+        on_purpose = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if on_purpose:
+            print("\nstopping", flush=True)
         for process in reversed(self.running.values()):
             process.terminate()
             try:
@@ -50,6 +58,7 @@ class Processes:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        return on_purpose
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, shown: bool = False) -> None:
         """Start one.
@@ -92,13 +101,10 @@ class Processes:
                 raise SystemExit(f"the {name} ended with exit code {process.returncode}")
 
     def stay(self) -> None:
-        """Stay until Ctrl-C, or until one of them ends."""
-        try:
-            while True:
-                self.check()
-                time.sleep(0.2)
-        except KeyboardInterrupt:
-            print("\nstopping", flush=True)
+        """Stay until one of them ends, or until Ctrl-C, which is no error."""
+        while True:
+            self.check()
+            time.sleep(0.2)
 
 
 class Addresses(NamedTuple):

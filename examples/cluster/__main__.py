@@ -62,10 +62,7 @@ def main() -> None:
             node.start(processes, nats)
         for node in nodes:
             processes.until_ready(node.name, f"{node.api}/readyz")
-        try:
-            asyncio.run(story(processes, where, nodes, nats))
-        except KeyboardInterrupt:
-            print("\nstopping", flush=True)
+        asyncio.run(story(processes, where, nodes, nats))
 
 
 async def story(processes: Processes, where: Addresses, nodes: list[Node], nats: str) -> None:
@@ -76,11 +73,12 @@ async def story(processes: Processes, where: Addresses, nodes: list[Node], nats:
             (where.api, [node.api_port for node in nodes]),
         ):
             balancer = await asyncio.start_server(Balancer(ports).take, "127.0.0.1", urlsplit(url).port)
-            stack.push_async_callback(balancer.wait_closed)
             stack.callback(balancer.close)
         tell("NATS and three routers run, behind a load balancer:")
         tell(f"  Clients connect to  {where.router}")
-        tell(f"  HTTP API, console   {where.api}/")
+        tell(f"  HTTP API            {where.api}")
+        for node in nodes:
+            tell(f"  Console             {node.api}/  ({node.name})")
 
         service = await stack.enter_async_context(Service(where.api))
         client = await stack.enter_async_context(postroom_client.connect(where.router, proxy=None))

@@ -26,19 +26,19 @@ class Balancer:
 
     async def take(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Serve one connection to its end; for `asyncio.start_server`."""
-        with contextlib.closing(writer):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.CancelledError):  # when the loop ends
             for port in tuple(self._ports):
                 self._ports.rotate(-1)
                 with contextlib.suppress(OSError):
-                    router_reader, router_writer = await asyncio.open_connection("127.0.0.1", port)
+                    from_router, to_router = await asyncio.open_connection("127.0.0.1", port)
                     break
             else:
                 return  # nobody is there: the client tries again
-            with contextlib.closing(router_writer):
+            with contextlib.closing(to_router):
                 # Whichever side ends first, both are over: a client must not wait for a router that is gone.
                 copies = [
-                    asyncio.create_task(_copy(reader, router_writer)),
-                    asyncio.create_task(_copy(router_reader, writer)),
+                    asyncio.create_task(_copy(reader, to_router)),
+                    asyncio.create_task(_copy(from_router, writer)),
                 ]
                 try:
                     await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)

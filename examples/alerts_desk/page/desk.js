@@ -96,7 +96,8 @@ function card(client, alert) {
   head.append(element("span", alert.severity, "severity"), element("h3", alert.title), button);
   const made = element("li", "", "card alert");
   made.append(head, element("p", alert.message ?? ""), element("p", `since ${clock(alert.time)}`, "muted"));
-  if (alert.escalated_at) made.append(element("p", `All admins were told at ${clock(alert.escalated_at)}`, "escalated"));
+  const told = alert.escalated_at;
+  if (told) made.append(element("p", `All admins were told at ${clock(told)}`, "escalated"));
   return made;
 }
 
