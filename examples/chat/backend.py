@@ -74,10 +74,10 @@ async def log_in(login: Login, response: Response, chat: Annotated[str, Cookie()
         raise HTTPException(409, f"{login.name} is taken")
     if len(users) >= MOST_USERS:
         raise HTTPException(503, "the chat is full")
-    await forget(chat)
     cookie = secrets.token_urlsafe(32)
     users[cookie] = f"{login.name}.{secrets.token_hex(4)}"
     response.set_cookie("chat", cookie, httponly=True, samesite="strict")
+    await forget(chat)  # who changes the name lets go of the one before
 
 
 @app.post("/logout")

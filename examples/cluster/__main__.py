@@ -20,7 +20,7 @@ from postroom_client import Client, Custom, Service, Subscription
 from .balancer import Balancer
 
 ROOM = "session:demo"
-EVERY_S = 0.05
+EVERY_S = 0.02
 ENOUGH = 40
 """Events that the client takes before and after the kill."""
 

@@ -3,7 +3,7 @@
 import { Client } from "/postroom.js";
 
 const LOBBY = "chat:lobby";
-const ASK_WHO_MS = 3000;
+const ASK_WHO_MS = 2000;
 const MOST_SHOWN = 300;
 const byId = (id) => document.getElementById(id);
 
