@@ -20,7 +20,6 @@ COMMANDS = ("$ ", "sudo ", "postroom ", "curl ", "pip ", "npm ", "docker ", "kub
 
 
 LOGGED = {
-    "docs/tutorial.md": {"actor_failed", "actor_restarted", "connection_repaired"},
     "docs/how-to/alerts.md": {"alert_escalated"},
     "docs/how-to/back-up.md": {"journal_epochs_renewed"},
     "docs/how-to/journal-trouble.md": {"journal_restored", "journal_room_damaged", "journal_set_aside"},
