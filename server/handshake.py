@@ -64,7 +64,10 @@ class Gate:
             return _json(http.HTTPStatus.OK, {"status": "ok"})
         door = self._doors.get(url.path) or self._doors.get(f"{url.path}/")
         if door is None:
-            text = f"There is nothing here. WebSocket clients connect to {self._paths}."
+            text = (
+                f"There is nothing here. WebSocket clients connect to {self._paths}. The console and the HTTP API have "
+                "a port of their own, 8001 unless set otherwise."
+            )
             return _text(http.HTTPStatus.NOT_FOUND, text)
         if self._draining():
             return _text(http.HTTPStatus.SERVICE_UNAVAILABLE, "This router is stopping; connect again.", retry_s=1)
@@ -83,7 +86,10 @@ class Gate:
         except MultipleValuesError as error:
             return _text(http.HTTPStatus.BAD_REQUEST, f"The {error} header may be there once.")
         if refusal is not None:
-            return _text(http.HTTPStatus.FORBIDDEN, refusal)
+            response = _text(http.HTTPStatus.FORBIDDEN, refusal)
+            # Browsers do not tell a page why its WebSocket failed. This much it may ask for: `refusal` in postroom.js.
+            response.headers["Access-Control-Allow-Origin"] = "*"
+            return response
         offered = ",".join(request.headers.get_all(_SUBPROTOCOL))
         turned_away = door.refuse(query, [each.strip() for each in offered.split(",") if each.strip()])
         if turned_away is not None:

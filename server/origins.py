@@ -5,13 +5,21 @@ A page of any site can make its visitor's browser connect to the router; only th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+
+import structlog
 
 from .settings import Settings
 
 __all__ = ["OriginPolicy"]
 
+log = structlog.get_logger("postroom.origins")
+
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_MOST_SHOWN = 80
+_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
+"""What may stand in a command that somebody copies from a message."""
 
 
 class OriginPolicy:
@@ -32,18 +40,44 @@ class OriginPolicy:
         return origin is not None and origin in self._origins
 
     def refuse(self, origin: str | None, host: str) -> str | None:
-        """Return why a request with these headers is refused, and what to do; None: it is not."""
+        """Return why a request with these headers is refused, and what to do; None: it is not. A refusal is logged."""
+        reason = self._reason(origin, host)
+        if reason is not None:
+            shown = None if origin is None else origin[:_MOST_SHOWN]
+            log.warning("origin_refused", origin=shown, host=host[:_MOST_SHOWN], reason=reason)
+        return reason
+
+    def _reason(self, origin: str | None, host: str) -> str | None:
         hostname = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
         if self._dev and hostname not in _LOOPBACK:
             # A name that an attacker lets point to this machine would be the same host as its page.
-            return f"With --dev, connect to 127.0.0.1 or localhost, not to {host[:80]!r}."
+            return f"With --dev, connect to 127.0.0.1 or localhost, not to {host[:_MOST_SHOWN]!r}."
         if origin is None or origin in self._origins:
             return None
         scheme, separator, netloc = origin.partition("://")
         page_of_ours = separator and scheme in ("http", "https") and netloc in (host, f"{hostname}:{self._api_port()}")
         if page_of_ours and not self._origins:
             return None
+        return f"Pages from {origin[:_MOST_SHOWN]!r} may not connect. {self._advice(origin, hostname)}"
+
+    def _advice(self, origin: str, hostname: str) -> str:
+        """Return what to do so that pages of this origin may connect. Names nothing that is not known to who asks."""
+        if origin == "null":
+            return (
+                "It was opened as a file, or in a frame without rights. Serve it, for example with `python3 -m "
+                "http.server 8080 --bind 127.0.0.1`, and name its new origin to the router, in POSTROOM_ORIGINS."
+            )
+        if len(origin) > _MOST_SHOWN or not _ORIGIN.fullmatch(origin):
+            return "No browser sends this for a page that POSTROOM_ORIGINS could allow."
+        if self._origins:
+            return f"To allow them, start the router with {origin} added to POSTROOM_ORIGINS (`origins`)."
+        if self._dev:
+            console = f"http://{hostname}:{self._api_port()}"
+            return (
+                f"To allow them, start the router so: POSTROOM_ORIGINS={origin},{console} postroom serve --dev "
+                "(the second is the console's: with a list, only the list counts)."
+            )
         return (
-            f"Pages from {origin[:80]!r} may not connect. To allow them, start the router with this origin among "
-            "`origins` (POSTROOM_ORIGINS)."
+            f"To allow them, start the router with POSTROOM_ORIGINS={origin} (`origins`). With a list, only the list "
+            "counts: add the origins of all pages that are to connect."
         )

@@ -29,7 +29,8 @@ const FINAL = {
   4401: "it does not take the token",
   4410: "the token expired, and `token` is no function that renews it",
 };
-const REFUSED_WHY = "is that port open to this program, and its page among the router's `origins`?";
+const WHY_MS = 3_000;
+const REFUSED_WHY = "is a router there, is this its WebSocket port, and may this page connect?";
 const NO_WEBSOCKET =
   "this JavaScript has no WebSocket. Take Node 22 or newer, or give it one: `npm install ws`, " +
   '`import { WebSocket } from "ws"`, `connect(url, { WebSocket })`';
@@ -872,7 +873,10 @@ class Link extends EventTarget {
         }
       };
       socket.onerror = ({ message }) => message && trouble && (trouble = `${trouble}: ${message}`);
-      socket.onclose = ({ code, reason }) => over(this.#closed(code, trouble || reason));
+      socket.onclose = async ({ code, reason }) => {
+        const refused = trouble && this.welcome === null ? await refusal(socket.url) : "";
+        over(this.#closed(code, refused || trouble || reason));
+      };
     }).finally(() => timers.forEach((timer) => clearTimeout(timer)));
   }
 
@@ -975,6 +979,18 @@ class Link extends EventTarget {
 /** What an option is, or what the function gives that stands for it. */
 async function valueOf(option) {
   return typeof option === "function" ? option() : option;
+}
+
+/** What the router says to a page that it does not let connect: browsers tell pages that it failed, and not why. */
+async function refusal(url) {
+  if (globalThis.location === undefined) return ""; // a program, to which its WebSocket tells it
+  try {
+    const asked = { credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(WHY_MS) };
+    const answer = await fetch(url.replace(/^ws/, "http"), asked);
+    return answer.status === 403 ? (await answer.text()).trim() : "";
+  } catch {
+    return ""; // nobody is there, or somebody who lets no page read why
+  }
 }
 
 /** Close a socket, and wait until it is closed, but not for ever: nobody may be there to answer. */

@@ -69,7 +69,9 @@ def _policy(host: str, ws_port: int) -> str:
     """Return what the page may do: load its own files, call its own API, connect to its own host's WebSocket port."""
     found = _HOST.match(host)
     name = "" if found is None else "*" if found[0].startswith("[") else found[0]  # a policy has no IPv6 addresses
-    sockets = f" ws://{name}:{ws_port} wss://{name}:{ws_port}" if name else ""
+    # By http its client asks why the router refused it a WebSocket.
+    schemes = ("ws", "wss", "http", "https") if name else ()
+    sockets = "".join(f" {scheme}://{name}:{ws_port}" for scheme in schemes)
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         f"connect-src 'self'{sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

@@ -93,6 +93,35 @@ async def test_a_page_of_any_other_origin_may_not_connect(dev: bool) -> None:
                 assert await client.ended() == b""
 
 
+@pytest.mark.parametrize(
+    ("settings", "origin", "advice"),
+    [
+        (
+            {"dev": True},
+            "http://localhost:5173",
+            "POSTROOM_ORIGINS=http://localhost:5173,http://127.0.0.1:{api} postroom",
+        ),
+        ({}, "https://pages.example.com", "POSTROOM_ORIGINS=https://pages.example.com (`origins`)"),
+        ({"origins": (ALLOWED,)}, "http://localhost:5173", "http://localhost:5173 added to POSTROOM_ORIGINS"),
+        ({"dev": True}, "null", "python3 -m http.server 8080 --bind 127.0.0.1"),
+        ({"dev": True}, "http://x;reboot", "No browser sends this"),
+    ],
+)
+async def test_a_refused_page_and_the_log_say_how_to_allow_it(
+    logged: list[dict[str, Any]], settings: dict[str, Any], origin: str, advice: str
+) -> None:
+    """The page may read it. A command is made of nothing but an origin, and the list that is set stays the router's."""
+    async with running_router(**settings) as each, RawClient(each.addresses.ws_url) as client:
+        _, headers, body = await client.upgrade(f"Origin: {origin}")
+        api = port(each.addresses.api_url)
+    said = body.decode().strip()
+    assert advice.format(api=api) in said
+    assert ALLOWED not in said
+    assert headers["access-control-allow-origin"] == "*"
+    (line,) = [line for line in logged if line["event"] == "origin_refused"]
+    assert (line["origin"], line["reason"]) == (origin, said)
+
+
 async def test_configured_origins_are_compared_as_a_whole() -> None:
     """A listed origin may connect, nothing that resembles it; the router's own host only if it is listed."""
     async with running_router(dev=True, origins=(ALLOWED,)) as router:
@@ -180,7 +209,10 @@ async def test_other_paths_are_not_found(router: Router, path: str) -> None:
     """404, with or without an upgrade."""
     assert await status(router, path=path) == 404
     async with RawClient(router.addresses.ws_url) as client:
-        assert (await client.request(path=path))[0] == 404
+        code, _, body = await client.request(path=path)
+        assert code == 404
+        assert b"WebSocket clients connect to /v1/ws" in body
+        assert b"port of their own, 8001" in body
 
 
 async def test_a_plain_request_for_the_websocket_is_told_to_upgrade(router: Router) -> None:

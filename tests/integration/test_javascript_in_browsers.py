@@ -121,3 +121,28 @@ async def test_the_examples_page_shows_a_session_of_a_router_of_another_origin(
         assert shown == ["#1 session", "#2 progress", "#3 progress", "#4 session"]
         assert watched.complaints == []
         assert watched.foreign == []
+
+
+async def test_a_page_of_an_origin_that_is_not_allowed_is_told_what_to_do(page: Page, origin: str, tmp_path: Path):
+    """Browsers say that it failed, and not why: the client asks. The command that it shows lets the page in."""
+    with RouterProcess(tmp_path, settings={"dev": True}) as router:
+        query = urlencode({"api": router.api_url, "ws": router.url, "room": "session:1"})
+        await page.goto(f"{origin}/?{query}")
+        command = f"POSTROOM_ORIGINS={origin},{router.api_url} postroom serve --dev"
+        await expect(page.locator("#reason")).to_contain_text(command)
+        assert f'"event": "origin_refused", "logger": "postroom.origins", "origin": "{origin}"' in router.log
+        assert command in router.log
+        router.stop()
+        router.settings["origins"] = [origin, router.api_url]
+        router.start()
+        await page.reload()
+        await expect(page.locator("#phase")).to_have_text("open")
+
+
+async def test_the_console_says_why_the_router_does_not_let_it_connect(page: Page, tmp_path: Path):
+    """With a list of origins only the list counts, and this one has not the console's own."""
+    with RouterProcess(tmp_path, settings={"dev": True, "origins": ["http://127.0.0.1:8080"]}) as router:
+        watched = Watched(page, {urlsplit(url).netloc for url in (router.url, router.api_url)})
+        await page.goto(router.api_url)
+        await expect(page.locator("body")).to_contain_text(f"{router.api_url} added to POSTROOM_ORIGINS")
+        assert watched.complaints == []
