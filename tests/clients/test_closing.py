@@ -42,5 +42,7 @@ def test_a_refused_handshake_ends_a_client_that_never_was_connected():
     assert isinstance(ending_of_status(404, was_connected=False), ConnectionEnded)
     assert ending_of_status(404, was_connected=True) is None
     assert isinstance(ending_of_status(401, was_connected=True), Unauthenticated)
+    assert "is this the WebSocket port" in str(ending_of_status(404, was_connected=False))
+    assert str(ending_of_status(403, "No pages", was_connected=False)).endswith("HTTP 403: No pages")
     for status in (429, 500, 502, 503):
         assert ending_of_status(status, was_connected=False) is None

@@ -401,3 +401,16 @@ async def test_an_error_in_on_refused_stops_nothing(api: ScriptedApi, caplog: py
 def test_a_url_that_is_not_http_is_refused_at_once(url: str):
     with pytest.raises(ValueError, match="give the router's HTTP address"):
         Service(url)
+
+
+async def test_a_service_whose_router_is_not_there_says_so_once(caplog: pytest.LogCaptureFixture):
+    """A program that only waits would not say why; the more attempts there are, the less is new about them."""
+    caplog.set_level(logging.INFO)
+    async with Service("http://127.0.0.1:9", backoff=QUICK, close_timeout_s=0.01) as service:
+        with pytest.raises(CommandTimeout):
+            await service.ask(Progress("session:1", 1), timeout=0.3)
+    waiting = [record for record in caplog.records if "events wait" in record.getMessage()]
+    assert len(waiting) > 1
+    (warning,) = [record for record in waiting if record.levelno == logging.WARNING]
+    assert "http://127.0.0.1:9/v1/publish" in warning.getMessage()
+    assert "is this the port of its HTTP API" in warning.getMessage()

@@ -50,14 +50,20 @@ def ending_of_hello(error: ErrorMessage, *, can_renew: bool) -> ConnectionEnded 
     return CommandError(error.code, error.message)
 
 
-def ending_of_status(status: int, *, was_connected: bool) -> ConnectionEnded | None:
+def ending_of_status(status: int, said: str = "", *, was_connected: bool) -> ConnectionEnded | None:
     """Return the error that ends the client when HTTP refused the handshake, or None: try again later.
 
     A client that was connected before comes back through most refusals: during a roll-out, proxies answer with
     anything.
+
+    Args:
+        status: Of the answer.
+        said: What the answer said in plain text, if anything.
+        was_connected: Whether there was a connection before.
     """
     if status in (401, 403):
-        return Unauthenticated(None, f"the handshake got HTTP {status}")
+        return Unauthenticated(None, f"the handshake got HTTP {status}{said and f': {said}'}")
     if was_connected or status in (408, 425, 429) or not 400 <= status < 500:
         return None
-    return ConnectionEnded(None, f"the handshake got HTTP {status}: is the path right?")
+    hint = said or "is this the WebSocket port (8000 unless set otherwise), and is the path right?"
+    return ConnectionEnded(None, f"the handshake got HTTP {status}: {hint}")

@@ -17,6 +17,7 @@ from typing import NoReturn
 import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+from websockets.http11 import Response
 
 from ._backoff import Backoff
 from ._closing import ending_of_close, ending_of_hello, ending_of_status
@@ -52,6 +53,8 @@ _logger = logging.getLogger("postroom_client")
 
 _WELCOME_TIMEOUT_S = 10.0
 _BETWEEN_RENEWALS_S = 5.0
+_MOST_SAID = 400
+"""Characters of an answer's text that an error repeats."""
 
 
 class _Break(msgspec.Struct, frozen=True):
@@ -131,7 +134,8 @@ class Link:
         except InvalidURI as error:
             raise ConnectFailed(error.uri, error.msg) from error
         except InvalidStatus as error:
-            ending = ending_of_status(error.response.status_code, was_connected=self.welcome is not None)
+            said, status = _text(error.response), error.response.status_code
+            ending = ending_of_status(status, said, was_connected=self.welcome is not None)
             if ending is not None:
                 raise ending from error
             return _Break(f"the handshake got HTTP {error.response.status_code}", error)
@@ -262,3 +266,11 @@ class Link:
         if code is None:
             reason = reason or "the connection broke"
         return _Break(f"{reason} (code {code})" if code is not None else reason, error, slot_s=self._slot_s)
+
+
+def _text(response: Response) -> str:
+    """Return what an answer says in plain text, as one line; a page of a proxy's says nothing."""
+    if not response.headers.get("Content-Type", "").startswith("text/plain"):
+        return ""
+    text = bytes(response.body or b"").decode(errors="replace")[:_MOST_SAID]
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

@@ -36,6 +36,8 @@ _INTERNAL = frozenset({"internal", "http_500"})
 _NOBODYS_FAULT = frozenset({"unauthenticated", "token_expired", "http_401", "http_403", "http_404", "http_405"})
 """Refusals that hold for every event of a batch. After any other, its events are tried one by one."""
 
+_UNREACHABLE = " (is a router there, and is this the port of its HTTP API, 8001 unless set otherwise?)"
+
 
 class Refused(msgspec.Struct, frozen=True):
     """An event that will not be delivered."""
@@ -175,7 +177,7 @@ class Sender:
             self._outgoing.put_back(entries)
             self._failures += 1
             delay_s = max(self._backoff.delay_s(self._failures), answer.retry_after_s, _retry_after_s(error))
-            _logger.info("%d events wait, next attempt in %.1f s: %s", len(self._outgoing), delay_s, error)
+            self._say_that_events_wait(error, delay_s)
             return delay_s
         self._failures = 0
         if len(entries) > 1 and error.code not in _NOBODYS_FAULT:
@@ -188,6 +190,13 @@ class Sender:
                 self._refuse(entry, error)
                 self._outgoing.settle(entry)
         return 0
+
+    def _say_that_events_wait(self, error: CommandError, delay_s: float) -> None:
+        """Warn once for each time that the router is away: a program that only waits would not say why."""
+        level = logging.WARNING if self._failures == 1 else logging.INFO
+        hint = _UNREACHABLE if error.code == "unreachable" else ""
+        words = "%d events wait for %s, next attempt in %.1f s: %s%s"
+        _logger.log(level, words, len(self._outgoing), self._url, delay_s, error, hint)
 
     def _take_each(self, entries: list[Entry], outcomes: list[Outcome]) -> None:
         again: list[Entry] = []
