@@ -1,8 +1,10 @@
-# Postroom: `make run` and `make test` do everything on a machine with Python 3.11 and make.
+# Postroom: `make run` and `make test` do everything on a machine with Python 3.11 or newer, and make.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$each && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+USABLE := $(VENV)/.usable
 STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)/.peers-installed
 FUZZER := $(VENV)/.fuzzer-installed
@@ -33,16 +35,31 @@ help:
 	@echo "make screenshots  take the documentation's pictures of the console, in Chromium (two minutes)"
 	@echo "make clean  remove the environment and caches"
 
-setup: $(STAMP)
+# What it takes to run: a fifth of what it takes to test.
+setup: $(USABLE)
 
-$(STAMP): setup.cfg pyproject.toml clients/python/pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Postroom needs Python 3.11 or newer: install it, or name yours: make PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e clients/python -e '.[test]'
+$(USABLE): setup.cfg pyproject.toml clients/python/pyproject.toml
+	@test -n "$(PYTHON)" && command -v "$(PYTHON)" >/dev/null || \
+	  { echo "There is no Python here$(if $(PYTHON), by the name of $(PYTHON)). Postroom needs 3.11 or newer: install it, or name yours: make run PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is $$("$(PYTHON)" -V), and Postroom needs 3.11 or newer: install it, or name yours: make run PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make environments: its module venv is not there. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) with $$("$(PYTHON)" -V); this downloads packages, once."
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(PIP) -e clients/python -e '.[workers]' || \
+	  { echo "The packages could not be installed; pip says why above. Is there a network? Then try again: make setup"; exit 1; }
+	@touch $@
+
+$(STAMP): $(USABLE)
+	@echo "Installing what tests need into $(VENV), once."
+	@$(PIP) -e clients/python -e '.[test]' || \
+	  { echo "The packages could not be installed; pip says why above. Is there a network? Then try again: make test"; exit 1; }
 	@touch $@
 
 run: setup
-	$(BIN)/postroom demo --port $(PORT) --api-port $(API_PORT)
+	@$(BIN)/postroom demo --port $(PORT) --api-port $(API_PORT) || \
+	  { code=$$?; echo "make: ports are chosen like this: make run PORT=9000 API_PORT=9001"; exit $$code; }
 
 # The ports are for an example with a page; without a name there is nothing to set up.
 example: $(if $(NAME),$(EXAMPLES))
@@ -52,15 +69,15 @@ else
 	@$(PYTHON) -m examples
 endif
 
-$(EXAMPLES): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e clients/python -e '.[examples]'
+$(EXAMPLES): $(USABLE)
+	$(PIP) -e clients/python -e '.[examples]'
 	@touch $@
 
-lint: setup
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup
+types: $(STAMP)
 	$(BIN)/mypy
 
 test: lint types
@@ -87,10 +104,10 @@ bench-docs: $(PEERS)
 	$(BIN)/python -m benchmarks.docs
 
 $(PEERS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e clients/python -e '.[bench]'
+	$(PIP) -e clients/python -e '.[bench]'
 	@touch $@
 
-torture: setup
+torture: $(STAMP)
 	$(BIN)/python -m tests.torture
 	$(BIN)/python -m tests.torture --disk-full --kills 0 --seconds 30
 	$(BIN)/python -m tests.torture --disk-full --kills 5 --seconds 30
@@ -98,20 +115,20 @@ torture: setup
 	$(BIN)/python -m tests.torture --cluster
 	$(BIN)/python -m tests.torture --cluster --history 50
 
-simulate: setup
+simulate: $(STAMP)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-soak: setup
+soak: $(STAMP)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 fuzz: $(FUZZER)
 	$(BIN)/python -m tests.fuzz $(NAME) --seconds $(SECONDS)
 
 $(FUZZER): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e clients/python -e '.[fuzz]'
+	$(PIP) -e clients/python -e '.[fuzz]'
 	@touch $@
 
-screenshots: setup
+screenshots: $(STAMP)
 	$(BIN)/python -m tests.integration.screenshots
 
 clean:
