@@ -14,12 +14,15 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
+_PYTHON = (3, 11)
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What the commands themselves run into only where they print: everything else that they do has its own errors."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command that `args` name (None: the process's own) and exit."""
+    if sys.version_info < _PYTHON:  # an older one that finds this module: nothing else of ours can be imported
+        sys.exit(_too_old())
     if args is None:
         signal.signal(signal.SIGINT, _interrupted)
     try:
@@ -52,6 +55,14 @@ def _run(args: Sequence[str] | None) -> int:
         tell(f"cannot write the output: {error.strerror}")
         return 1
     return 0
+
+
+def _too_old() -> str:
+    have, need = sys.version.split()[0], ".".join(map(str, _PYTHON))
+    return (
+        f"postroom: this is Python {have} ({sys.executable}), and Postroom needs {need} or newer. "
+        f"Install it with a newer one, for example: pipx install --python python{need} postroom"
+    )
 
 
 def _interrupted(_number: int, _frame: object) -> None:

@@ -45,7 +45,10 @@ async def join(settings: Settings, clock: Clock, report: Report, ledger: Ledger)
         from .journals.jetstream.log import JetStreamLog
         from .journals.jetstream.streams import Terms
     except ModuleNotFoundError as error:
-        raise JournalError(f"a cluster needs {error.name}: pip install 'postroom[cluster]'") from error
+        raise JournalError(
+            f"a cluster needs the package nats-py, and there is no module {error.name!r}: "
+            "pip install 'postroom[cluster]'"
+        ) from error
 
     access = Access(
         settings.cluster,
@@ -60,7 +63,10 @@ async def join(settings: Settings, clock: Clock, report: Report, ledger: Ledger)
     try:
         await link.start()
     except LinkDown as error:
-        raise JournalError(f"{error}; is it there, and may this router use it? (--cluster)") from error
+        raise JournalError(
+            f"{error}; is it there, and may this router use it? (--cluster) To start one: nats-server --jetstream. "
+            "Or let Postroom run its own, for the cores of this machine: postroom serve --workers 2"
+        ) from error
     terms = Terms(settings.cluster_replicas, settings.cluster_keep_s, settings.dedupe_s)
     events = JetStreamLog(link, Layout(settings.cluster_name), terms, clock=clock, report=report)
     name = settings.cluster_name

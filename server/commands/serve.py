@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -178,34 +179,49 @@ def _greet_demo(addresses: Addresses, settings: Settings) -> None:
 
 
 def _where(addresses: Addresses, settings: Settings) -> list[str]:
-    from server.setting_values import without_password
-    from server.settings import MEMORY
-
     lines = [
         f"Postroom {__version__} is ready. Ctrl-C stops it.",
         f"  Clients connect to  {addresses.ws_url}",
         f"  HTTP API            {addresses.api_url}",
         f"  Console             {addresses.api_url}/  (open it in a browser)",
     ]
+    if "centrifuge" in settings.doors:
+        lines.append(f"  Centrifuge clients  {addresses.ws_url.removesuffix('/v1/ws')}/connection/websocket")
+    if "socketio" in settings.doors:
+        http_url = addresses.ws_url.removesuffix("/v1/ws").replace("ws", "http", 1)
+        lines.append(f'  Socket.IO clients   {http_url}  (transports: ["websocket"])')
+    lines.append(f"  Event streams       {addresses.api_url}/v1/rooms/ROOM/stream  (curl -N, EventSource)")
     if settings.workers > 1:
         lines.append(f"  Router processes    {settings.workers}, on the same ports")
-    if settings.cluster:
-        servers = ", ".join(map(without_password, settings.cluster))
-        lines.append(f"  Events are kept     by NATS at {printable(servers)}")
-    elif settings.workers > 1 and settings.journal == MEMORY:
-        lines.append("  Events are kept     by a NATS server: gone when it stops")
-    elif settings.workers > 1:
-        from server.workers.own_nats import folder_beside
-
-        folder = folder_beside(Path(settings.journal))
-        lines.append(f"  Events are kept     in {printable(str(folder))}, by a NATS server")
-    elif settings.journal == MEMORY:
-        lines.append("  Events are kept     in memory: gone when the router stops")
-    else:
-        lines.append(f"  Events are kept     in {printable(settings.journal)}")
+    lines.append(f"  Events are kept     {_place(settings)}")
     if settings.dev:
         lines.append("  Open (--dev)        to everyone on this machine: no token is asked for")
+    else:
+        lines.append("  Closed              to everyone without a token")
     return lines
+
+
+def _place(settings: Settings) -> str:
+    """Say where the events are kept."""
+    from server.setting_values import without_password
+    from server.settings import MEMORY
+
+    if settings.cluster:
+        servers = ", ".join(map(without_password, settings.cluster))
+        return f"by NATS at {printable(servers)}"
+    if settings.workers > 1 and settings.journal == MEMORY:
+        return "by a NATS server: gone when it stops"
+    if settings.journal == MEMORY:
+        return "in memory: gone when the router stops"
+    path, by = Path(settings.journal), ""
+    if settings.workers > 1:
+        from server.workers.own_nats import folder_beside
+
+        path, by = folder_beside(path), ", by a NATS server"
+    under = ""
+    with contextlib.suppress(OSError):  # somebody deleted the working directory
+        under = "" if path.is_absolute() else f" under {Path.cwd()}"
+    return printable(f"in {path}{under}{by}")
 
 
 def _option(url: str, default: str) -> str:

@@ -24,6 +24,10 @@ _NOT_SYNCED = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FS
 
 _FULL = "its disk is full: free some space"
 _READ_ONLY = "its file or file system is read-only: make it writable again"
+_MAY_NOT = (
+    "this user may not write there: change the owner or mode of the file and its folder, "
+    "or choose another file with --journal"
+)
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another process has locked it: close the program that has it open",
     sqlite3.SQLITE_LOCKED: "another process has locked it: close the program that has it open",
@@ -39,8 +43,8 @@ _SYSTEM_REASONS = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: "this user's disk quota is used up: free some space",
     errno.EROFS: _READ_ONLY,
-    errno.EACCES: "this user may not write there: change the owner or mode of the file and its folder",
-    errno.EPERM: "this user may not write there: change the owner or mode of the file and its folder",
+    errno.EACCES: _MAY_NOT,
+    errno.EPERM: _MAY_NOT,
     errno.ENOENT: "its folder is gone: put it back",
 }
 

@@ -5,6 +5,7 @@ Routers here are scripted stand-ins on real sockets, where a test wants answers 
 
 from __future__ import annotations
 
+import configparser
 import io
 import json
 import os
@@ -21,11 +22,12 @@ import pytest
 import structlog
 
 from actors.errors import PostroomError
-from server import __version__, logs
+from server import __version__, cli, logs
 from server.auth import Authenticator
 from server.cli import main
 from server.settings import Settings
 
+REPOSITORY = Path(__file__).parents[2]
 SECRET = "0123456789abcdef" * 2
 
 
@@ -344,7 +346,10 @@ def test_serve_says_where_clients_connect_and_what_to_try(run: Run, router: Fake
     for words in (
         "ws://127.0.0.1:8000/v1/ws",
         "http://127.0.0.1:8001",
-        "in postroom-data/journal.db",
+        "ws://127.0.0.1:8000/connection/websocket",
+        "http://127.0.0.1:8000  (transports",
+        "http://127.0.0.1:8001/v1/rooms/ROOM/stream",
+        f"in postroom-data/journal.db under {Path.cwd()}\n",
         "everyone on this machine",
         "postroom listen session:1\n",
     ):
@@ -355,7 +360,10 @@ def test_serve_says_where_clients_connect_and_what_to_try(run: Run, router: Fake
 
 def test_serve_with_a_secret_says_how_to_make_a_token(run: Run, router: FakeRouter) -> None:
     """And with other ports the commands to try name them."""
-    outcome = run("serve", "--port", "0", "--api-port", "9001", environ={"POSTROOM_SECRET": SECRET})
+    secret = {"POSTROOM_SECRET": SECRET, "POSTROOM_DOORS": "centrifuge"}
+    outcome = run("serve", "--port", "0", "--api-port", "9001", environ=secret)
+    assert "Closed              to everyone without a token\n" in outcome.out
+    assert "Socket.IO" not in outcome.out
     assert "export POSTROOM_TOKEN=$(postroom token" in outcome.out
     assert "--url ws://127.0.0.1:40000/v1/ws" in outcome.out
     assert "--url http://127.0.0.1:9001" in outcome.out
@@ -369,6 +377,24 @@ def test_serve_without_a_secret_says_how_to_get_going(run: Run, router: FakeRout
     assert "postroom serve --dev" in outcome.err
     assert "secrets.token_urlsafe(32)" in outcome.err
     assert router.settings is None
+
+
+def test_a_python_that_is_too_old_is_told_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything else is imported, which would not work there."""
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2, "final", 0))
+    monkeypatch.setattr(sys, "version", "3.9.2 (main)")
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--dev"])
+    assert str(ended.value.code).startswith(
+        f"postroom: this is Python 3.9.2 ({sys.executable}), and Postroom needs 3.11"
+    )
+
+
+def test_the_settings_of_the_package_say_the_same_of_python() -> None:
+    """What the command says, pip says as well."""
+    metadata = configparser.ConfigParser()
+    metadata.read(REPOSITORY / "setup.cfg")
+    assert metadata["options"]["python_requires"] == ">=" + ".".join(map(str, cli._PYTHON))
 
 
 def test_a_router_that_cannot_start_ends_with_its_reason(run: Run, router: FakeRouter) -> None:

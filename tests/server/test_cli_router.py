@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,15 @@ import pytest
 from server.auth import issue_token
 
 SECRET = "0123456789abcdef" * 2
+NO_FILE = {"POSTROOM_JOURNAL": ""}
+"""A cluster keeps the events."""
 REPOSITORY = Path(__file__).parents[2]
 
 
-def command(*args: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+def command(*args: str, environ: Mapping[str, str] | None = None, by: Sequence[str] = ()) -> subprocess.Popen[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "server.cli", *args],
+        [*by, sys.executable, "-m", "server.cli", *args],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -39,8 +42,8 @@ def command(*args: str, environ: Mapping[str, str] | None = None) -> subprocess.
     return process
 
 
-def finished(*args: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    with command(*args, environ=environ) as process:
+def finished(*args: str, environ: Mapping[str, str] | None = None, by: Sequence[str] = ()) -> tuple[int, str, str]:
+    with command(*args, environ=environ, by=by) as process:
         out, err = process.communicate(timeout=20)
         return process.returncode, out, err
 
@@ -266,7 +269,7 @@ def test_a_plugin_of_the_working_folder_runs_in_the_router(tmp_path: Path, monke
 
 @pytest.mark.parametrize("flag", ["--port", "--api-port"])
 def test_a_port_in_use_is_explained(flag: str) -> None:
-    """With the option that chooses another."""
+    """With the option that chooses another, and a port that is free."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -275,8 +278,49 @@ def test_a_port_in_use_is_explained(flag: str) -> None:
         code, out, err = finished("serve", "--dev", flag, port, other, "0")
     assert (code, out) == (1, "")
     assert f"port {port}" in err
-    assert flag in err
+    free = re.search(rf", for example {flag} (\d+), which is free\n", err)
+    assert free is not None
+    assert free[1] not in (port, str(int(port) + 1))
+    with socket.socket() as other_port:
+        other_port.bind(("127.0.0.1", int(free[1])))
     assert "Traceback" not in err
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root may write everywhere")
+def test_a_folder_without_permission_to_write_is_explained(tmp_path: Path) -> None:
+    """The journal's file is named as it was given, and what helps."""
+    tmp_path.chmod(0o555)
+    journal = tmp_path / "postroom-data" / "journal.db"
+    nobody = ["setpriv", "--reuid", "65534", "--clear-groups", "--"] if os.geteuid() == 0 else []
+    code, _, err = finished("serve", "--dev", environ={"POSTROOM_JOURNAL": str(journal)}, by=nobody)
+    tmp_path.chmod(0o755)
+    assert code == 1
+    last = err.splitlines()[-1]
+    assert last.startswith(f"postroom: journal {journal}: this user may not write there")
+    assert last.endswith("or choose another file with --journal")
+
+
+def test_a_cluster_without_nats_is_explained() -> None:
+    """What does not answer, and how to have one."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"nats://127.0.0.1:{nobody.getsockname()[1]}"
+        code, _, err = finished("serve", "--dev", "--port", "0", "--api-port", "0", "--cluster", url, environ=NO_FILE)
+    assert code == 1
+    assert url.removeprefix("nats://") in err
+    assert "nats-server --jetstream" in err
+    assert "postroom serve --workers 2" in err
+
+
+def test_a_cluster_without_its_package_is_explained(tmp_path: Path) -> None:
+    """With the command that installs it."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['nats'] = None\n")
+    free = ("--port", "0", "--api-port", "0")
+    path = {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    code, _, err = finished("serve", "--dev", *free, "--cluster", "nats://127.0.0.1:4222", environ={**NO_FILE, **path})
+    assert code == 1
+    assert "a cluster needs the package nats-py" in err
+    assert "pip install 'postroom[cluster]'" in err
 
 
 def test_a_token_that_a_dev_router_cannot_check_is_to_be_left_out() -> None:
