@@ -15,10 +15,11 @@ from .measurement import Measurement
 from .model import NotMeasured
 from .plots import PLOTS
 
-__all__ = ["FOLDER", "PAGES", "rewritten"]
+__all__ = ["FOLDER", "PAGES", "README", "rewritten"]
 
 FOLDER = RECORD.parent
-PAGES = tuple(FOLDER / name for name in ("performance.md", "scaling.md", "comparison.md"))
+README = FOLDER.parents[1] / "README.md"
+PAGES = (*(FOLDER / name for name in ("performance.md", "scaling.md", "comparison.md")), README)
 _BLOCK = re.compile(r"(<!-- begin (?P<name>[\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 _Block = Callable[[Mapping[str, Measurement]], str]
@@ -26,6 +27,7 @@ _Block = Callable[[Mapping[str, Measurement]], str]
 
 def _blocks() -> dict[str, _Block]:
     blocks: dict[str, _Block] = {
+        "front": tables.front,
         "machine": tables.machine,
         "targets": tables.targets,
         "versus socketio": lambda records: tables.versus(records, ("sqlite", "socketio", "socketio-py")),

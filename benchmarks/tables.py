@@ -15,9 +15,15 @@ from .measurement import Measurement
 from .peers import PEERS
 from .targets import TARGETS, Target, judge
 
-__all__ = ["growth", "loads", "machine", "markdown", "targets", "versus"]
+__all__ = ["front", "growth", "loads", "machine", "markdown", "targets", "versus"]
 
 _TITLES = {peer.name: peer.title for peer in PEERS}
+_FRONT_SERVERS = ("sqlite", "ws", "socketio", "socketio-py")
+_FRONT = (
+    ("fanout", "B", "deliveries_per_s", "deliveries/s", ",.0f"),
+    ("rooms", "C", "deliveries_per_s", "deliveries/s", ",.0f"),
+    ("fanout", "A", "p99_ms", "p99 ms", ",.1f"),
+)
 _FULL_PERCENT = 95.0
 
 
@@ -99,6 +105,19 @@ def _pace(outcome: Mapping[str, object]) -> str:
         return "invalid"
     assert isinstance(median, dict)
     return f"{median['deliveries_per_s']:,.0f}; {median['cpu_us_per_delivery']:.2f} us"
+
+
+def front(records: Mapping[str, Measurement]) -> str:
+    """Return the few figures of the README: one large room, many small ones, and how long an event takes."""
+    if not {"fanout", "rooms"} <= records.keys():
+        return "Not measured."
+    lines = []
+    for benchmark, load, figure, unit, shape in _FRONT:
+        title = {each.name: each.title for each in BY_NAME[benchmark].loads}[load](_settings(records[benchmark]))
+        medians = [records[benchmark]["loads"][load].get(name, {}).get("median") for name in _FRONT_SERVERS]
+        cells = ("" if median is None else format(median[figure], shape) for median in medians)
+        lines.append((f"{title}: {unit}", *cells))
+    return markdown(("load", *(_TITLES[name] for name in _FRONT_SERVERS)), lines)
 
 
 def growth(records: Mapping[str, Measurement], axis: str) -> str:
