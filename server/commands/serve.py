@@ -174,8 +174,11 @@ def _greet(addresses: Addresses, settings: Settings) -> None:
 
 def _greet_demo(addresses: Addresses, settings: Settings) -> None:
     listen = f"postroom listen session:demo-1{_option(addresses.ws_url, 'ws://127.0.0.1:8000/v1/ws')}"
-    sessions = "  Sessions            session:demo-1, session:demo-2, session:demo-3, over and over"
-    _say([*_where(addresses, settings), sessions, "", f"Try, in another terminal: {listen}"])
+    more = (
+        "  Sessions            session:demo-1, session:demo-2, session:demo-3, over and over",
+        "  Failures            that it logs are made on purpose: one client fails, one reads slowly",
+    )
+    _say([*_where(addresses, settings), *more, "", f"Try, in another terminal: {listen}"])
 
 
 def _where(addresses: Addresses, settings: Settings) -> list[str]:
