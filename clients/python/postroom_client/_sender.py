@@ -77,6 +77,7 @@ class Sender:
         self._on_refused = on_refused
         self._token: str | None = None
         self._failures = 0
+        self._reached = False
         self._idle = False
         self._stopping = False
         self._loop = asyncio.new_event_loop()
@@ -169,6 +170,7 @@ class Sender:
         """Give every event its outcome, or put it back; return the seconds to wait before the next request."""
         if answer.outcomes is not None:
             self._failures = 0
+            self._reached = True
             self._take_each(entries, answer.outcomes)
             return 0
         error = answer.error or CommandError("internal", "no outcome", True)
@@ -194,7 +196,7 @@ class Sender:
     def _say_that_events_wait(self, error: CommandError, delay_s: float) -> None:
         """Warn once for each time that the router is away: a program that only waits would not say why."""
         level = logging.WARNING if self._failures == 1 else logging.INFO
-        hint = _UNREACHABLE if error.code == "unreachable" else ""
+        hint = _UNREACHABLE if error.code == "unreachable" and not self._reached else ""
         words = "%d events wait for %s, next attempt in %.1f s: %s%s"
         _logger.log(level, words, len(self._outgoing), self._url, delay_s, error, hint)
 
