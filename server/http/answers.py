@@ -28,6 +28,7 @@ __all__ = [
 log = structlog.get_logger("postroom.http")
 
 PROBLEM = "application/problem+json"
+_OTHER_PORT = "; WebSocket clients connect to a port of their own, 8000 unless set otherwise"
 _RETRY_S = 1
 STATUS = {
     ErrorCode.UNAUTHENTICATED: 401,
@@ -93,7 +94,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Refusal as refusal:
         return _problem(request, STATUS.get(refusal.code, 400), refusal.code, refusal.message, refusal.retry_after_ms)
     except web.HTTPNotFound:
-        return _problem(request, 404, ErrorCode.NOT_FOUND, f"there is no {request.path}")
+        hint = "" if request.headers.get("Upgrade", "").lower() != "websocket" else _OTHER_PORT
+        return _problem(request, 404, ErrorCode.NOT_FOUND, f"there is no {request.path}{hint}")
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         detail = f"there is no {error.method} {request.path}; it takes {allowed}"

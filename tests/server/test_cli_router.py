@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -349,6 +350,11 @@ def test_the_two_ports_are_told_apart() -> None:
         assert code == 1
         assert "8000 unless set otherwise" in err
         assert err.count("HTTP 404") == 1
+        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        with pytest.raises(urllib.error.HTTPError) as answer:
+            urllib.request.urlopen(urllib.request.Request(f"{router.api_url}/v1/ws", headers=upgrade), timeout=20)
+        with answer.value as problem:
+            assert "a port of their own, 8000" in json.load(problem)["detail"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
