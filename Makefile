@@ -84,7 +84,7 @@ test: lint types
 	$(BIN)/pytest -m "not alone" -n 2 --dist loadfile
 	$(BIN)/pytest -m alone
 
-packages: setup
+packages: $(STAMP)
 	@command -v npm >/dev/null || { echo "npm packs the JavaScript client, and it is not on the PATH: install Node 20 or newer, with npm"; exit 1; }
 	rm -rf dist
 	$(BIN)/python -m build --installer uv --outdir dist clients/python
@@ -93,7 +93,7 @@ packages: setup
 	PACKAGES=dist $(BIN)/pytest -q tests/packages
 	@ls dist
 
-docs: setup
+docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "The documentation is in site/: open site/index.html. With its search: python3 -m http.server 8010 -d site -b 127.0.0.1"
 
