@@ -25,7 +25,7 @@ TUTORIAL = DOCS / "tutorial.md"
 WAIT_S = 30.0
 SERVE = "python -m http.server 8080 --bind 127.0.0.1 --directory my-page"
 JOB = "python my-page/job.py"
-SPEED = {"time.sleep(1)": "time.sleep(0.1)", '/v1/ws")': '/v1/ws", { backoff: { floorMs: 50, capMs: 500 } })'}
+SPEED = {"time.sleep(1)": "time.sleep(0.1)", "capMs: 2000": "floorMs: 50, capMs: 500"}
 """What makes the job and the page's attempts to come back quicker; all else is as the tutorial has it."""
 
 WATCH = """() => {
