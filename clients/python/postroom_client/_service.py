@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import urllib.parse
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from types import TracebackType
@@ -20,6 +22,21 @@ from ._tokens import Tokens, TokenSource
 
 __all__ = ["Service"]
 
+_services: weakref.WeakSet[Service] = weakref.WeakSet()
+
+_left_to_parents: list[Sender] = []
+"""Senders whose thread a fork did not copy. They stay as they are: the parent's loop waits on the same epoll instance,
+so tidying up here would take the parent's sockets from it."""
+
+
+def _begin_in_child() -> None:
+    for service in list(_services):
+        service._leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # where processes can fork
+    os.register_at_fork(after_in_child=_begin_in_child)
+
 
 class Service:
     """A remote actor reference: give it events, from any thread or loop, and the router delivers them.
@@ -33,6 +50,9 @@ class Service:
 
     The thread starts with the first event. Close the service (or use it in a `with` or `async with` block): what is
     in the buffer of a process that ends is lost.
+
+    A service that was made before a fork works on both sides of it. The forked process begins with an empty buffer and
+    a thread of its own; what waited stays with the parent, which sends it. Each of the two closes its own.
 
     Args:
         url: The router's HTTP address, for example `http://127.0.0.1:8001`.
@@ -66,14 +86,14 @@ class Service:
             raise ValueError(f"url {url!r}: give the router's HTTP address, like 'http://127.0.0.1:8001'")
         self._url = url
         self._tokens = Tokens(token)
-        self._outgoing = Outgoing(buffer_events, buffer_bytes)
+        self._buffer = (buffer_events, buffer_bytes)
         self._on_refused = on_refused
         self._backoff = backoff or Backoff()
         self._request_timeout_s = request_timeout_s
         self._close_timeout_s = close_timeout_s
-        self._starting = threading.Lock()
         self._closed = False
-        self._sender: Sender | None = None
+        self._begin()
+        _services.add(self)
 
     def __repr__(self) -> str:
         return f"<Service {self._url}, {self.pending} events wait>"
@@ -174,6 +194,18 @@ class Service:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def _begin(self) -> None:
+        """Begin without events and without a thread."""
+        self._outgoing = Outgoing(*self._buffer)
+        self._starting = threading.Lock()
+        self._sender: Sender | None = None
+
+    def _leave_to_parent(self) -> None:
+        """Begin anew in a process that was just forked."""
+        if self._sender is not None:
+            _left_to_parents.append(self._sender)
+        self._begin()
 
     def _add(self, message: Message, receipt: Future[Receipt] | None) -> Entry:
         entry = Entry(message, receipt)
