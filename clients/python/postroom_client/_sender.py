@@ -19,6 +19,7 @@ from ._backoff import Backoff
 from ._errors import ClientClosed, CommandError, PostroomError
 from ._events import Receipt
 from ._messages import Message
+from ._names import Names
 from ._outcomes import Answer, Outcome, read_answer
 from ._outgoing import Entry, Outgoing
 from ._tokens import Tokens
@@ -125,7 +126,8 @@ class Sender:
 
     async def _send_all(self) -> None:
         headers = {"Content-Type": "application/json", "User-Agent": f"postroom-client-python/{__version__}"}
-        async with aiohttp.ClientSession(timeout=self._timeout, headers=headers) as session:
+        connector = aiohttp.TCPConnector(resolver=Names())
+        async with aiohttp.ClientSession(connector=connector, timeout=self._timeout, headers=headers) as session:
             while not self._stopping:
                 self._wake.clear()
                 self._idle = True

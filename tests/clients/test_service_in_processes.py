@@ -1,4 +1,4 @@
-"""A service in processes that fork, as Celery and gunicorn do: a scripted HTTP API, and programs of their own."""
+"""A service in processes that fork (Celery, gunicorn) and that end: a scripted HTTP API, real processes."""
 
 from __future__ import annotations
 
@@ -141,3 +141,18 @@ join()
         )
         assert printed == "closed\n"
         assert sent(api) == ["before"]
+
+
+async def test_what_waits_when_the_interpreter_ends_leaves_by_atexit_to_a_host_that_has_to_be_looked_up():
+    """The pool that loops look names up in is shut by then."""
+    async with scripted_api() as api:
+        await run(
+            api,
+            """
+import atexit
+named = Service(sys.argv[1].replace("127.0.0.1", "localhost"))
+atexit.register(named.close)
+named.tell(event("last"))
+""",
+        )
+        assert sent(api) == ["last"]
