@@ -175,6 +175,21 @@ async def test_retry_after_is_honoured(api: ScriptedApi, service: Service):
     assert time.monotonic() - began >= 0.3
 
 
+async def test_closing_waits_for_no_long_delay_but_for_the_one_that_the_router_named(api: ScriptedApi):
+    class Long(Backoff):
+        def delay_s(self, attempt: int, uniform: object = None) -> float:
+            return 3600.0
+
+    api.answers = [problem(503, "busy", True), problem(503, "busy", True, **{"Retry-After": "0.3"})]
+    service = Service(api.url, backoff=Long(floor_s=0.005), close_timeout_s=BOUND_S)
+    event_id = service.tell(Progress("session:1", 1))
+    await api.requested.wait()
+    began = time.monotonic()
+    await service.aclose()
+    assert api.committed == {"session:1": [event_id]}
+    assert time.monotonic() - began >= 0.3
+
+
 async def test_an_event_that_is_refused_for_good_goes_to_on_refused_and_the_log_without_its_payload(
     api: ScriptedApi, service: Service, refused: list[Refused], caplog: pytest.LogCaptureFixture
 ):

@@ -83,6 +83,7 @@ class Sender:
         self._stopping = False
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="postroom service", daemon=True)
         self._thread.start()
 
@@ -91,6 +92,10 @@ class Sender:
         if self._idle:
             self._idle = False
             self._call(self._wake.set)
+
+    def hurry(self) -> None:
+        """From now on wait as briefly as the back-off allows: the end is near. Any thread."""
+        self._call(self._hurried.set)
 
     def stop(self) -> None:
         """Stop after the request that is under way was given up, and wait for the thread. Any thread but its own."""
@@ -135,10 +140,19 @@ class Sender:
                 if batch.entries:
                     self._idle = False
                     answer = await self._post(session, batch.body, len(batch.entries))
-                    delay_s = self._take(batch.entries, answer)
-                    await asyncio.sleep(delay_s)
+                    await self._pause(self._take(batch.entries, answer), answer)
                 else:
                     await self._wait(batch.wait_s)
+
+    async def _pause(self, delay_s: float, answer: Answer) -> None:
+        """Wait before the next request: when there is a hurry, only as long as the router said."""
+        if not delay_s or self._hurried.is_set():
+            await asyncio.sleep(delay_s)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await self._hurried.wait()
+                await asyncio.sleep(_told_s(answer))
 
     async def _wait(self, timeout_s: float | None) -> None:
         with contextlib.suppress(TimeoutError):  # a room that was held back may be sent to again
@@ -180,7 +194,7 @@ class Sender:
         if error.temporary and not worn_out:
             self._outgoing.put_back(entries)
             self._failures += 1
-            delay_s = max(self._backoff.delay_s(self._failures), answer.retry_after_s, _retry_after_s(error))
+            delay_s = max(self._backoff_s(self._failures), _told_s(answer))
             self._say_that_events_wait(error, delay_s)
             return delay_s
         self._failures = 0
@@ -210,13 +224,16 @@ class Sender:
                 self._outgoing.settle(entry)
             elif outcome.temporary and not (outcome.code in _INTERNAL and self._fails(entry)):
                 entry.attempts += 1
-                delay_s = max(self._backoff.delay_s(entry.attempts), _retry_after_s(outcome))
+                delay_s = max(self._backoff_s(entry.attempts), _retry_after_s(outcome))
                 self._outgoing.hold(entry.room, time.monotonic() + delay_s)
                 again.append(entry)
             else:
                 self._refuse(entry, outcome)
                 self._outgoing.settle(entry)
         self._outgoing.put_back(again)
+
+    def _backoff_s(self, attempt: int) -> float:
+        return self._backoff.floor_s if self._hurried.is_set() else self._backoff.delay_s(attempt)
 
     def _fails(self, entry: Entry) -> bool:
         """Count that the router failed over an event; return whether that was once too often."""
@@ -238,6 +255,10 @@ class Sender:
                 self._on_refused(Refused(entry.message, entry.event_id, error))
             except Exception:
                 _logger.exception("on_refused failed")
+
+
+def _told_s(answer: Answer) -> float:
+    return max(answer.retry_after_s, 0 if answer.error is None else _retry_after_s(answer.error))
 
 
 def _retry_after_s(error: CommandError) -> float:

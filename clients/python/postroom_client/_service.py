@@ -163,12 +163,15 @@ class Service:
     def close(self, timeout: float | None = None) -> None:
         """Take no more events, deliver what waits, and stop. Blocks; not for a loop's thread (see `aclose`).
 
-        What is not delivered in time is refused with `ClientClosed`. More than once does nothing.
+        After failures it tries again sooner than before. What is not delivered in time is refused with `ClientClosed`.
+        More than once does nothing.
 
         Args:
             timeout: How long delivering may take, in seconds. None: `close_timeout_s`.
         """
         self._outgoing.close()
+        if self._sender is not None:
+            self._sender.hurry()
         self._outgoing.wait_until_sent(self._close_timeout_s if timeout is None else timeout)
         with self._starting:
             self._closed = True
