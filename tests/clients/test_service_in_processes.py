@@ -156,3 +156,12 @@ named.tell(event("last"))
 """,
         )
         assert sent(api) == ["last"]
+
+
+async def test_a_process_that_ends_without_closing_its_service_says_what_is_lost():
+    """A script that forgets the `with` block does not lose its events in silence."""
+    async with scripted_api() as api:
+        api.gate.clear()
+        printed = await run(api, 'service.tell(event("lost"))')
+        assert printed.startswith("1 events are lost with this process: close the service <Service http://127.0.0.1:")
+        assert await run(api, "") == ""

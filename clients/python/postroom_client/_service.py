@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import logging
 import os
 import threading
 import urllib.parse
@@ -22,6 +24,8 @@ from ._tokens import Tokens, TokenSource
 
 __all__ = ["Service"]
 
+_logger = logging.getLogger("postroom_client")
+
 _services: weakref.WeakSet[Service] = weakref.WeakSet()
 
 _left_to_parents: list[Sender] = []
@@ -32,6 +36,13 @@ so tidying up here would take the parent's sockets from it."""
 def _begin_in_child() -> None:
     for service in list(_services):
         service._leave_to_parent()
+
+
+@atexit.register
+def _say_what_is_lost() -> None:
+    for service in list(_services):
+        if events := service.pending:
+            _logger.error("%d events are lost with this process: close the service %s", events, service)
 
 
 if hasattr(os, "register_at_fork"):  # where processes can fork
@@ -49,7 +60,7 @@ class Service:
     times is refused.
 
     The thread starts with the first event. Close the service (or use it in a `with` or `async with` block): what is
-    in the buffer of a process that ends is lost.
+    in the buffer of a process that ends is lost, and the log says how much that was.
 
     A service that was made before a fork works on both sides of it. The forked process begins with an empty buffer and
     a thread of its own; what waited stays with the parent, which sends it. Each of the two closes its own.
