@@ -91,11 +91,3 @@ async def test_forked_processes_publish_say_things_once_in_two_runs_and_what_wai
     await worker.postroom.start_router()
     await assert_event(session, "session", status="started", within_s=WAIT_S)
     assert await worker.program.process.wait() == 0
-
-
-def test_the_pages_test_passes(tmp_path: Path) -> None:
-    """It runs as in a project of the reader's own."""
-    written(PAGE, tmp_path)
-    (tmp_path / "pytest.ini").touch()  # it is nobody's folder but the reader's
-    (command,) = lines(PAGE, "pytest")
-    assert "1 passed" in done(command, tmp_path)

@@ -10,7 +10,7 @@ import pytest
 
 from postroom_client.testing import Postroom, assert_event
 
-from .guides import WAIT_S, Program, done, lines, program, written
+from .guides import WAIT_S, Program, lines, program, written
 
 PAGE = "docs/how-to/publish-from-fastapi.md"
 
@@ -75,11 +75,3 @@ async def test_the_application_publishes_beside_a_router_without_one_and_at_its_
     await orders.postroom.start_router()
     await assert_event(order, "order.seen", within_s=WAIT_S, event_id=last.json()["event_id"])
     await orders.program.says("Finished server process")
-
-
-def test_the_pages_test_passes(tmp_path: Path) -> None:
-    """It runs as in a project of the reader's own."""
-    written(PAGE, tmp_path)
-    (tmp_path / "pytest.ini").touch()  # it is nobody's folder but the reader's
-    (command,) = lines(PAGE, "pytest")
-    assert "1 passed" in done(command, tmp_path)
