@@ -41,7 +41,12 @@ class Names(AbstractResolver):
                 found.set_exception(error)
 
         found.set_running_or_notify_cancel()  # who waits may give up; the thread goes on to its end
-        threading.Thread(target=look_up, name=f"postroom looks up {host}", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, name=f"postroom looks up {host}", daemon=True).start()
+        except (
+            RuntimeError
+        ):  # an interpreter that ends may start no more threads: at this time of its life it can block
+            look_up()
         return [
             ResolveResult(
                 hostname=host,
