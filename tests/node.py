@@ -23,7 +23,7 @@ import pytest
 
 from .native_client import WAIT_S
 
-__all__ = ["JAVASCRIPT", "NodeScript", "node_modules", "running_node"]
+__all__ = ["JAVASCRIPT", "NodeScript", "installed_modules", "node_modules", "running_node"]
 
 JAVASCRIPT = Path(__file__).parent / "clients" / "javascript"
 """Where the scripts are, and the `package.json` of what they need."""
@@ -34,7 +34,15 @@ _LINE_BYTES = 32 * 1024 * 1024
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
-    """The folder of the installed npm packages; without Node, tests are skipped, but not where all has to be tested."""
+    """The folder of the installed npm packages; see `installed_modules`."""
+    return installed_modules()
+
+
+def installed_modules() -> Path:
+    """Return the folder of the npm packages, installed on first use, from any thread.
+
+    Without Node, the test that asks is skipped, but not where all has to be tested.
+    """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         _missing("Node 20 or newer and npm are needed, and they are not on the PATH")

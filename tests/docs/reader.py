@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -11,31 +12,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from server import settings
+
 from ..conftest import RouterProcess
-from .pages import REPOSITORY, steps
+from ..nats_server import free_port
+from ..node import installed_modules
+from .pages import REPOSITORY, Block, steps
+from .shown import Shown
+from .tab import Browser
 
 __all__ = ["Reader"]
 
-WAIT_S = 60.0
-_VARYING = re.compile(
-    r"(?P<time>\d\d:\d\d:\d\d\.\d{3})|(?P<uuid>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-    r"|(?P<connection>\b[0-9a-f]{8}-[0-9a-f]+\b)|(?P<epoch>\b[0-9a-f]{12}\b)|(?P<made>\b[0-9a-f]{10}-[0-9a-f]+\b)"
-    r"|(?P<incident>\[[0-9a-f]{6}-\d+\])"
-    r"|(?P<left>, [\d.]+ s left)|(?P<wait>\bin [\d.]+ s\b)|(?P<any>…)"
+WAIT_S = 20.0
+
+_VARIABLES = r"""(?P<variables>(?:\w+=(?:\$\([^)]*\)|"[^"]*"|'[^']*'|\S)+ )*)"""
+_ROUTER = re.compile(
+    _VARIABLES + r"(?P<what>make run|postroom (?:serve|demo))\b(?P<arguments>.*?)(?: 2> (?P<log>\S+))?$"
 )
-_SHAPES = {
-    "time": r"\d\d:\d\d:\d\d\.\d{3}",
-    "uuid": r"[0-9a-f-]{36}",
-    "connection": r"[0-9a-f]{8}-[0-9a-f]+",
-    "made": r"[0-9a-f]{10}-[0-9a-f]+",
-    "incident": r"\[[0-9a-f]{6}-\d+\]",
-    "left": r"(?:, [\d.e+-]+ s left)?",
-    "wait": r"in [\d.]+ s",
-    "any": r".*",
-}
+_FOLLOWER = re.compile(_VARIABLES + r"(?:postroom listen |curl -N )")
+_DEMO = "--dev --plugin server.demo:plugin "
 
 
 class Reader:
@@ -51,10 +50,15 @@ class Reader:
         self._state = folder / "state.sh"
         tools = Path(sys.executable).parent
         clean = " ".join(variable for variable in os.environ if variable.startswith("POSTROOM_"))
-        self._state.write_text(f"unset {clean} _\nexport PYTHONUNBUFFERED=1 PATH={shlex.quote(str(tools))}:$PATH\n")
+        self._state.write_text(
+            f"unset {clean} _\nexport PYTHONUNBUFFERED=1 PATH={shlex.quote(str(tools))}:$PATH\n"
+            "export PIP_NO_INDEX=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore\n"  # all is there
+        )
         self._outputs: list[Path] = []
         self._listeners: list[subprocess.Popen[bytes]] = []
-        self._epochs: dict[str, str] = {}
+        self._left_running: list[subprocess.Popen[bytes]] = []
+        self._shown = Shown()
+        self._browser: Browser | None = None
 
     @property
     def logs(self) -> str:
@@ -64,58 +68,80 @@ class Reader:
     def follow(self, page: Path) -> None:
         """Do all that the page says, and raise AssertionError where it is not so."""
         for block in steps(page):
-            if block.tested_by or block.not_run:
-                continue
-            if block.save_as:
-                (self._cwd / block.save_as).write_text(block.text)
-            elif block.language == "sh":
-                self._type(block.text)
-            elif block.language == "python":
-                script = self._folder / "script.py"
-                script.write_text(self._localised(block.text))
-                self._run([f"python {script}"])
-            elif block.language == "text":
-                self._expect(block.text)
-            elif block.language.startswith("stop"):
-                self._stop_listening()
-                if block.language == "stop the router":
-                    self._routers[-1].stop()
+            if block.followed:
+                self._do(block)
+        assert self._browser is None or not self._browser.complaints, self._browser.complaints
 
-    def _type(self, text: str) -> None:
+    def _do(self, block: Block) -> None:
+        if block.save_as:
+            file = self._cwd / block.save_as
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self._localised(block.text))
+        elif block.language == "sh":
+            self._type(block.text, block.runs_on)
+        elif block.language in ("python", "js"):
+            program = {"python": "python", "js": "node"}[block.language]
+            script = self._folder / {"python": "script.py", "js": "script.mjs"}[block.language]
+            script.write_text(self._localised(block.text))
+            self._run([f"{program} {script}"])
+        elif block.language == "text":
+            self._expect(block.text)
+        elif block.language == "json":
+            self._expect_values(block.text)
+        elif block.language == "toml":
+            self._check_settings(block.text)
+        elif block.language == "open":
+            self._browser = self._browser or Browser()
+            self._browser.open(self._localised(block.text))
+        elif block.language.startswith("stop"):
+            self._stop_listening()
+            if block.language == "stop the router":
+                self._routers[-1].stop()
+
+    def _type(self, text: str, runs_on: bool) -> None:
         """Run the commands of a block; those that do not end by themselves run on."""
         pending: list[str] = []
-        for line in text.replace("\\\n", " ").splitlines():
+        lines = text.replace("\\\n", " ").splitlines()
+        for place, line in enumerate(lines):
             command = line.partition("  #")[0].strip()
             if command.startswith("make "):
                 makefile = (REPOSITORY / "Makefile").read_text()
                 assert re.search(rf"^{command.split()[1]}:", makefile, re.MULTILINE), command
-            if command == "make run":
-                self._serve("--dev --plugin server.demo:plugin")
-            elif command.startswith("postroom serve"):
+            if router := _ROUTER.match(command):
                 self._run(pending)
-                self._serve(command.removeprefix("postroom serve"))
-            elif re.match(r"(\w+=\S.* )?postroom listen ", command):
+                self._serve(router)
+            elif _FOLLOWER.match(command) or (runs_on and place == len(lines) - 1):
                 self._run(pending)
-                self._listen(command)
+                self._leave_running(command)
+            elif command.startswith("npm install "):
+                self._check_packages(command)
             elif command.startswith("sqlite3 ") and shutil.which("sqlite3") is None:
                 continue  # the page has another way, too
             elif command and not command.startswith(("make ", "source .venv")):
                 pending.append(line)
         self._run(pending)
 
-    def _serve(self, arguments: str) -> None:
-        same_ports: list[str] = []
+    def _serve(self, command: re.Match[str]) -> None:
+        ports: list[str] = []
         if self._routers:
             last = self._routers[-1]
-            same_ports = [
-                *("--port", last.ws_url.split(":")[2].partition("/")[0]),
-                *("--api-port", last.api_url.split(":")[2]),
-            ]
+            ports = [last.ws_url.split(":")[2].partition("/")[0], last.api_url.split(":")[2]]
             last.stop()
-        lines = subprocess.check_output(["bash", "-c", f". {self._state}; env -0"]).decode().split("\0")
-        environment = dict(line.split("=", 1) for line in lines if line.startswith("POSTROOM_"))
-        log = self._folder / f"router-{len(self._routers)}.log"
-        router = RouterProcess([*same_ports, *shlex.split(arguments)], log, environment, self._cwd)
+        elif "127.0.0.1:800" in command[0]:  # it names its own addresses, so they have to be known before
+            ports = [str(free_port()), str(free_port())]
+        whole = self._localised(command[0])
+        for default, port in zip(("8000", "8001"), ports, strict=False):
+            whole = whole.replace(f"127.0.0.1:{default}", f"127.0.0.1:{port}")
+        parts = _ROUTER.match(whole)
+        assert parts is not None
+        lines = subprocess.check_output(["bash", "-c", f". {self._state}; {parts['variables']} env -0"]).decode()
+        pairs = (line.split("=", 1) for line in lines.split("\0") if line)
+        environment = {name: value for name, value in pairs if name.startswith(("POSTROOM_", "OTEL_"))}
+        log = self._cwd / parts["log"] if parts["log"] else self._folder / f"router-{len(self._routers)}.log"
+        demo = "" if parts["what"] == "postroom serve" else _DEMO
+        same = [each for pair in zip(("--port", "--api-port"), ports, strict=False) for each in pair]
+        arguments = [*same, *shlex.split(demo + parts["arguments"])]
+        router = RouterProcess(arguments, log, environment, self._cwd)
         self._routers.append(router)
         with self._state.open("a") as state:
             state.write(f"export POSTROOM_URL={router.ws_url} POSTROOM_API_URL={router.api_url}\n")
@@ -128,6 +154,8 @@ class Reader:
             return
         script = self._localised("\n".join(pending))
         pending.clear()
+        if re.search(r"^node ", script, re.MULTILINE):
+            assert self._modules
         output = self._new_output()
         whole = f"set -e; . {self._state}\n{script}\nexport -p > {self._state}"
         with output.open("wb") as out:
@@ -136,42 +164,60 @@ class Reader:
             )
         assert code == 0, f"{script}\n{output.read_text()}"
 
-    def _listen(self, command: str) -> None:
+    def _leave_running(self, command: str) -> None:
         output = self._new_output()
+        if "node " in command:
+            assert self._modules
         whole = f". {self._state}; exec env {self._localised(command)}"
         with output.open("wb") as out:
-            listener = subprocess.Popen(["bash", "-c", whole], cwd=self._cwd, stdout=out, stderr=subprocess.STDOUT)
-        self._listeners.append(listener)
+            process = subprocess.Popen(["bash", "-c", whole], cwd=self._cwd, stdout=out, stderr=subprocess.STDOUT)
+        listens = "postroom listen " in command
+        (self._listeners if listens else self._left_running).append(process)
+        if _FOLLOWER.match(command):
+            begin = "listening to" if listens else "event: subscribed"
+            self._wait(lambda: begin in output.read_text() or process.poll() is not None, command)
+            assert process.poll() is None, output.read_text()
 
-        def settled() -> bool:
-            said = output.read_text()
-            return "listening to" in said or (listener.poll() is not None and "forbidden: " in said)
+    @cached_property
+    def _modules(self) -> Path:
+        """The folder in which Node finds what its programs import: the packages of the tests, and our own."""
+        modules = self._folder / "node_modules"
+        modules.mkdir()
+        for package in installed_modules().iterdir():
+            (modules / package.name).symlink_to(package)
+        (modules / "postroom-client").symlink_to(REPOSITORY / "clients" / "javascript")
+        return modules
 
-        self._wait(settled, command)
+    def _check_packages(self, command: str) -> None:
+        """Look whether what is to be installed is there: no test of the documentation asks a registry."""
+        for package in shlex.split(command)[2:]:
+            place = REPOSITORY if package.startswith(("./", "../")) else self._modules
+            assert package.startswith("-") or (place / package).exists(), command
+
+    def _check_settings(self, text: str) -> None:
+        folder = self._folder / "settings"
+        folder.mkdir(exist_ok=True)
+        (folder / "secret").write_text("a-secret-for-tests-of-forty-characters--")  # some name one
+        file = folder / "postroom.toml"
+        file.write_text(text)
+        settings.resolve(config=file)
 
     def _expect(self, text: str) -> None:
         for line in text.splitlines():
             if line.strip(" …"):
-                pattern, epochs = self._pattern(self._localised(line))
-                found = self._wait(lambda pattern=pattern: re.search(pattern, self._printed(), re.MULTILINE), line)
-                for group, epoch in epochs.items():
-                    self._epochs[epoch] = found[group]
+                wanted = self._localised(line)
+                self._wait(lambda wanted=wanted: self._shown.line(wanted, self._printed()), line)
 
-    def _pattern(self, line: str) -> tuple[str, dict[str, str]]:
-        """Make a pattern of a line, in which what differs from run to run may differ; epochs keep their meaning."""
-        pattern, end = "^", 0
-        epochs: dict[str, str] = {}
-        for match in _VARYING.finditer(line.rstrip()):
-            pattern += re.escape(line[end : match.start()])
-            end = match.end()
-            kind = match.lastgroup or ""
-            if kind == "epoch" and match[0] not in self._epochs.values():
-                group = f"epoch{len(epochs)}"
-                epochs[group] = match[0]
-                pattern += f"(?P<{group}>[0-9a-f]{{12}})"
-            else:
-                pattern += _SHAPES[kind] if kind != "epoch" else match[0]
-        return pattern + re.escape(line.rstrip()[end:]) + "$", epochs
+    def _expect_values(self, text: str) -> None:
+        try:
+            values = [json.loads(self._localised(text))]
+        except ValueError:
+            values = [json.loads(line) for line in self._localised(text).splitlines()]
+        for value in values:
+            self._wait(
+                lambda value=value: self._shown.value(value, [output.read_text() for output in self._outputs]),
+                json.dumps(value),
+            )
 
     def _localised(self, text: str) -> str:
         for router in self._routers[-1:]:
@@ -179,9 +225,14 @@ class Reader:
             text = text.replace("ws://127.0.0.1:8000/", f"ws{address}/")
             text = text.replace("http://127.0.0.1:8000", f"http{address}")
             text = text.replace("http://127.0.0.1:8001", router.api_url)
-        for shown, real in self._epochs.items():
-            text = text.replace(shown, real)
-        return text
+        if "8080" in text:
+            text = re.sub(r"\b8080\b", str(self._web_port), text)
+        return self._shown.localised(text)
+
+    @cached_property
+    def _web_port(self) -> int:
+        """The port of the web server that a page has for pages of its own."""
+        return free_port()
 
     def _new_output(self) -> Path:
         self._outputs.append(self._folder / f"output-{len(self._outputs)}")
@@ -189,7 +240,8 @@ class Reader:
         return self._outputs[-1]
 
     def _printed(self) -> str:
-        return "\n".join(output.read_text() for output in self._outputs)
+        printed = [output.read_text() for output in self._outputs]
+        return "\n".join([*printed, self._browser.text()] if self._browser else printed)
 
     def _wait(self, condition: Callable[[], Any], what: str) -> Any:
         deadline = time.monotonic() + WAIT_S
@@ -202,18 +254,22 @@ class Reader:
 
     def leave(self) -> None:
         """Stop whatever runs."""
+        if self._browser is not None:
+            self._browser.close()
         self._stop_listening()
         for router in self._routers:
             router.stop()
 
     def _stop_listening(self) -> None:
-        for listener in self._listeners:
-            if listener.poll() is None:
-                listener.send_signal(signal.SIGINT)
-        for listener in self._listeners:
+        running = [*self._listeners, *self._left_running]
+        for process in running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in running:
             try:
-                listener.wait(WAIT_S)
+                process.wait(WAIT_S)
             except subprocess.TimeoutExpired:
-                listener.kill()
-                listener.wait()
+                process.kill()
+                process.wait()
         self._listeners.clear()
+        self._left_running.clear()

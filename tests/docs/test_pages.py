@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from .pages import PAGES, REPOSITORY, name, steps
+from .pages import PAGES, READ, REPOSITORY, name, overlooked, steps
 from .reader import Reader
 
 AT_ONCE = 8
-FOLLOWED = tuple(name(page) for page in PAGES if any(block.language for block in steps(page)))
+FOLLOWED = tuple(name(page) for page in PAGES if any(block.followed for block in steps(page)))
 """Pages whose every block is run and whose every line of output must come."""
 
-COMMANDS = ("$ ", "sudo ", "postroom ", "curl ", "pip ", "npm ", "docker ", "kubectl ", "systemctl ")
-
+COMMANDS = ("$ ", "sudo ", "postroom ", "curl ", "pip ", "npm ", "docker ", "kubectl ", "systemctl ", "export ")
+CODE = re.compile(r"(import|from|def|async def|class|const|let|function|<!doctype|<script)\b.*\S")
+FOUND_BY_NAME = {"conftest.py", "pytest.ini", "index.html"}
+"""Files that a program uses without being told."""
 
 LOGGED = {
     "docs/how-to/alerts.md": {"alert_escalated"},
@@ -66,8 +69,24 @@ def test_every_block_says_what_it_is(page: Path) -> None:
     """A block without a language is a picture; commands and code have one, and so are tried."""
     for block in steps(page):
         if not block.language:
-            commands = [line for line in block.text.splitlines() if line.startswith(COMMANDS)]
-            assert not commands, f"{name(page)}: {commands}"
+            lines = [line for line in block.text.splitlines() if line.startswith(COMMANDS) or CODE.match(line)]
+            assert not lines, f"{name(page)}: {lines}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_block_is_tried(page: Path) -> None:
+    """By the reader as it stands or as a file that a later block uses, by a test that is named; or it says why not."""
+    assert overlooked(page) == [], f"{name(page)}: markers and blocks that the reader does not understand"
+    blocks = list(steps(page))
+    for place, block in enumerate(blocks):
+        if block.save_as:
+            later = " ".join(each.text for each in blocks[place + 1 :])
+            file = Path(block.save_as)
+            assert file.name in FOUND_BY_NAME or re.search(rf"\b{re.escape(file.stem)}\b", later), (
+                f"{name(page)}: nothing uses {block.save_as}"
+            )
+        elif block.followed and block.text and block.language != "open":
+            assert block.language in READ, f"{name(page)}: who tries this? {block}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, Request, async_playwright, expec
 
 from server.addresses import Addresses
 
-__all__ = ["WAIT_MS", "Watched", "browser_for_tests", "open_console", "running_browser"]
+__all__ = ["WAIT_MS", "Watched", "browser_for_tests", "chromium_for_tests", "open_console", "running_browser"]
 
 WAIT_MS = 10_000
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -72,14 +72,21 @@ async def running_browser() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-@asynccontextmanager
-async def browser_for_tests() -> AsyncIterator[Browser]:
-    """Run Chromium for tests; without it they are skipped, but not where everything has to be tested."""
-    if _chromium() is None:
+def chromium_for_tests() -> str:
+    """Return where Chromium is; without it tests are skipped, but not where everything has to be tested."""
+    found = _chromium()
+    if found is None:
         reason = f"a page is tested in Chromium, and there is none: {' or '.join(_CHROMIUM)}"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+    return found
+
+
+@asynccontextmanager
+async def browser_for_tests() -> AsyncIterator[Browser]:
+    """Run Chromium for tests; see `chromium_for_tests`."""
+    chromium_for_tests()
     async with running_browser() as browser:
         yield browser
 
