@@ -71,7 +71,7 @@ class Shown:
                 pattern += f"(?P<{group}>[0-9a-f]{{12}})"
             else:
                 pattern += _SHAPES[kind] if kind != "epoch" else match[0]
-        return pattern + re.escape(line[end:]) + "$", epochs
+        return pattern + re.escape(line[end:]) + r"[ \t]*$", epochs
 
     def _alike(self, shown: Any, real: Any) -> bool:
         """Return whether a value is what is shown, or more."""

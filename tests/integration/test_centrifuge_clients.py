@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -18,7 +17,7 @@ from server.app import Router
 
 from ..centrifuge_client import centrifuge_url
 from ..conftest import RouterProcess, running_router
-from ..native_client import WAIT_S, Message, NativeClient
+from ..native_client import Message, NativeClient
 from .faults import fail_on_message
 from .network import Relay
 from .official import LANGUAGES, Official, official
@@ -29,7 +28,6 @@ from .streams import fill
 pytestmark = pytest.mark.usefixtures("node_modules")
 
 ROOM = "doc:1"
-GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "centrifuge.md"
 
 
 @pytest.fixture(params=LANGUAGES)
@@ -381,19 +379,3 @@ async def test_a_ping_is_answered_by_the_client_and_its_absence_noticed(client: 
             await asyncio.sleep(0.1)
             assert (await client.ask("history", channel="doc:none"))["code"] == 102
         assert len(router.registry) == 1
-
-
-async def test_what_the_guide_has_for_javascript_runs(router: Router, node_modules: Path, tmp_path: Path) -> None:
-    """As it stands, but for the port."""
-    program = re.search(r"```js\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    assert program is not None
-    (tmp_path / "node_modules").symlink_to(node_modules)
-    script = tmp_path / "guide.mjs"
-    url = "ws://127.0.0.1:8000/connection/websocket"
-    script.write_text(program[1].replace(url, centrifuge_url(router)))
-    async with asyncio.timeout(WAIT_S):
-        process = await asyncio.create_subprocess_exec("node", str(script), stdout=asyncio.subprocess.PIPE)
-        output, _ = await process.communicate()
-    lines = output.decode().splitlines()
-    assert re.match(r"status: (null|started|completed) false", lines[0])
-    assert lines[1:] == ["1 session started", "2 session completed"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -18,7 +17,7 @@ from actors.messages import Close
 from server.app import Router
 
 from ..conftest import RouterProcess, running_router
-from ..native_client import WAIT_S, Message, NativeClient
+from ..native_client import Message, NativeClient
 from .network import Relay
 from .operators import Operator
 from .services import crash, in_chain, numbers, publish, wait_until
@@ -103,27 +102,6 @@ async def test_a_client_connects_with_its_token_and_has_every_event_acknowledged
         await client.send("send", name="cheer", argument={})
         (error,) = await events(client, 1, "error")
         assert error["code"] == "unknown_type"
-
-
-async def test_the_javascript_of_the_guide_runs_as_it_stands(node_modules: Path) -> None:
-    """From connecting to the event that it publishes; the Python of the guide is run with the guides."""
-    guide = Path(__file__).parents[2] / "docs" / "how-to" / "socket-io.md"
-    found = re.search(r"```js\n(.*?)```\n\nIt prints:\n\n```\n(.*?)```", guide.read_text(), re.DOTALL)
-    assert found is not None
-    code, printed = found.groups()
-    async with running_router(dev=True) as router:
-        script = node_modules / ".guide" / "socket-io.mjs"  # where it finds its packages
-        script.parent.mkdir(exist_ok=True)
-        script.write_text(code.replace("http://127.0.0.1:8000", address(router)))
-        process = await asyncio.create_subprocess_exec("node", str(script), stdout=asyncio.subprocess.PIPE)
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(WAIT_S):
-                lines = [(await process.stdout.readline()).decode() for _ in printed.splitlines()]
-        finally:
-            process.kill()
-            await process.communicate()
-    assert "".join(lines) == printed
 
 
 async def test_every_kind_of_event_arrives_under_its_own_name(client: Official) -> None:
