@@ -7,18 +7,14 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from ..conftest import RouterProcess
 from ..node import JAVASCRIPT
 from .stage import stage
 
-REPOSITORY = Path(__file__).parents[2]
-PAGES = ("clients/javascript/README.md", "docs/how-to/javascript.md")
 FILES = ("chain.test.js", "scripted.test.js", "router.test.js")
 NODE_S = 150.0
 SETTINGS = {"history_events": 300, "outbox_bytes": 262_144, "token_warning_s": 30.0}
@@ -85,34 +81,3 @@ def test_code_that_uses_it_is_type_checked(node_modules: Path) -> None:
         timeout=NODE_S,
     )
     assert done.returncode == 0, done.stdout
-
-
-async def test_the_examples_of_the_documentation_run(
-    node_modules: Path, start_router: Callable[..., RouterProcess], tmp_path: Path
-) -> None:
-    """Those that are whole programs print what stands below them, on a router with the demonstration."""
-    router = start_router("--dev", "--plugin", "server.demo:plugin", cwd=tmp_path)
-    places = {
-        '"postroom-client"': f'"{(REPOSITORY / "clients/javascript/postroom.js").as_uri()}"',
-        '"ws"': f'"{(node_modules / "ws/wrapper.mjs").as_uri()}"',
-        "ws://127.0.0.1:8000/v1/ws": router.ws_url,
-    }
-
-    async def run_example(place: int, code: str, shown: str) -> None:
-        for name, here in places.items():
-            code = code.replace(name, here)
-        script = tmp_path / f"{place}.mjs"
-        script.write_text(code)
-        process = await asyncio.create_subprocess_exec(
-            "node", str(script), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        printed, _ = await asyncio.wait_for(process.communicate(), NODE_S)
-        assert process.returncode == 0, printed.decode()
-        lines = [line.strip() for line in printed.decode().splitlines()]
-        assert not shown or lines == shown.splitlines()
-
-    pattern = re.compile(r"^```js\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
-    examples = [each for page in PAGES for each in pattern.findall((REPOSITORY / page).read_text())]
-    whole = [(code, shown) for code, shown in examples if 'from "postroom-client"' in code]
-    assert len(whole) >= 6
-    await asyncio.gather(*(run_example(place, *each) for place, each in enumerate(whole)))

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 import itertools
-import re
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import postroom_client
 from postroom_client import (
     Alert,
     Backoff,
@@ -300,18 +296,6 @@ async def test_tokens_decide_what_a_client_may(
                 pass
     with Service(router.api_url, token="forged") as service, pytest.raises(CommandError, match="unauthenticated"):
         await service.ask(Progress(room, 1))
-
-
-def test_the_readmes_example_runs(real: RouterProcess):
-    readme = (Path(postroom_client.__file__).parents[1] / "README.md").read_text()
-    found = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert found is not None
-    code = found[1].replace("127.0.0.1:8000", f"127.0.0.1:{real.port}")
-    code = code.replace("127.0.0.1:8001", f"127.0.0.1:{real.api_port}")
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
-    assert [line.split()[1] for line in printed.getvalue().splitlines()] == ["session", *["progress"] * 3, "session"]
 
 
 async def test_a_room_that_an_operator_put_the_client_in_can_be_read_until_it_is_taken_away(tmp_path: Path, room: str):

@@ -14,7 +14,7 @@ Comments in a page say what a reader does without copying, and who tries a block
 Those about a block stand on the line before it:
 
     <!-- reader: save as FILE -->       the next block is a file in the reader's folder, for a later block
-    <!-- reader: leave running -->      the last command of the next block runs on
+    <!-- reader: leave running -->      the last command of the next block runs on, or ends in its own time
     <!-- reader: open URL -->           a browser opens it, too; 8080 is the port of a page's own server
     <!-- reader: stop -->               listeners and what else was left running is stopped with Ctrl-C
     <!-- reader: stop the router -->    so is the router

@@ -27,7 +27,8 @@ from .tab import Browser
 
 __all__ = ["Reader"]
 
-WAIT_S = 20.0
+WAIT_S = 30.0
+COMMAND_S = 90.0
 
 _VARIABLES = r"""(?P<variables>(?:\w+=(?:\$\([^)]*\)|"[^"]*"|'[^']*'|\S)+ )*)"""
 _ROUTER = re.compile(
@@ -53,7 +54,9 @@ class Reader:
         self._state.write_text(
             f"unset {clean} _\nexport PYTHONUNBUFFERED=1 PATH={shlex.quote(str(tools))}:$PATH\n"
             "export PIP_NO_INDEX=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore\n"  # all is there
+            f"export CURL_HOME={shlex.quote(str(folder))}\n"
         )
+        (folder / ".curlrc").write_text("silent\nshow-error\n")  # as in a terminal: no meter among what is printed
         self._outputs: list[Path] = []
         self._listeners: list[subprocess.Popen[bytes]] = []
         self._left_running: list[subprocess.Popen[bytes]] = []
@@ -112,7 +115,7 @@ class Reader:
                 self._serve(router)
             elif _FOLLOWER.match(command) or (runs_on and place == len(lines) - 1):
                 self._run(pending)
-                self._leave_running(command)
+                self._leave_running(command, begins=not runs_on)
             elif command.startswith("npm install "):
                 self._check_packages(command)
             elif command.startswith("sqlite3 ") and shutil.which("sqlite3") is None:
@@ -160,11 +163,12 @@ class Reader:
         whole = f"set -e; . {self._state}\n{script}\nexport -p > {self._state}"
         with output.open("wb") as out:
             code = subprocess.call(
-                ["bash", "-c", whole], cwd=self._cwd, stdout=out, stderr=subprocess.STDOUT, timeout=60
+                ["bash", "-c", whole], cwd=self._cwd, stdout=out, stderr=subprocess.STDOUT, timeout=COMMAND_S
             )
         assert code == 0, f"{script}\n{output.read_text()}"
 
-    def _leave_running(self, command: str) -> None:
+    def _leave_running(self, command: str, begins: bool) -> None:
+        """Run a command beside the others; `begins`: wait until it follows what it was told to."""
         output = self._new_output()
         if "node " in command:
             assert self._modules
@@ -173,7 +177,7 @@ class Reader:
             process = subprocess.Popen(["bash", "-c", whole], cwd=self._cwd, stdout=out, stderr=subprocess.STDOUT)
         listens = "postroom listen " in command
         (self._listeners if listens else self._left_running).append(process)
-        if _FOLLOWER.match(command):
+        if begins:
             begin = "listening to" if listens else "event: subscribed"
             self._wait(lambda: begin in output.read_text() or process.poll() is not None, command)
             assert process.poll() is None, output.read_text()
