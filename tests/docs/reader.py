@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -27,8 +28,8 @@ from .tab import Browser
 
 __all__ = ["Reader"]
 
-WAIT_S = 30.0
-COMMAND_S = 90.0
+WAIT_S = 60.0
+COMMAND_S = 120.0
 
 _VARIABLES = r"""(?P<variables>(?:\w+=(?:\$\([^)]*\)|"[^"]*"|'[^']*'|\S)+ )*)"""
 _ROUTER = re.compile(
@@ -53,7 +54,6 @@ class Reader:
         clean = " ".join(variable for variable in os.environ if variable.startswith("POSTROOM_"))
         self._state.write_text(
             f"unset {clean} _\nexport PYTHONUNBUFFERED=1 PATH={shlex.quote(str(tools))}:$PATH\n"
-            "export PIP_NO_INDEX=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore\n"  # all is there
             f"export CURL_HOME={shlex.quote(str(folder))}\n"
         )
         (folder / ".curlrc").write_text("silent\nshow-error\n")  # as in a terminal: no meter among what is printed
@@ -116,7 +116,7 @@ class Reader:
             elif _FOLLOWER.match(command) or (runs_on and place == len(lines) - 1):
                 self._run(pending)
                 self._leave_running(command, begins=not runs_on)
-            elif command.startswith("npm install "):
+            elif command.startswith(("npm install ", "pip install ")):
                 self._check_packages(command)
             elif command.startswith("sqlite3 ") and shutil.which("sqlite3") is None:
                 continue  # the page has another way, too
@@ -179,8 +179,12 @@ class Reader:
         (self._listeners if listens else self._left_running).append(process)
         if begins:
             begin = "listening to" if listens else "event: subscribed"
-            self._wait(lambda: begin in output.read_text() or process.poll() is not None, command)
-            assert process.poll() is None, output.read_text()
+
+            def settled() -> bool:
+                said = output.read_text()
+                return begin in said or (process.poll() is not None and "forbidden: " in said)
+
+            self._wait(settled, command)
 
     @cached_property
     def _modules(self) -> Path:
@@ -194,9 +198,15 @@ class Reader:
 
     def _check_packages(self, command: str) -> None:
         """Look whether what is to be installed is there: no test of the documentation asks a registry."""
-        for package in shlex.split(command)[2:]:
-            place = REPOSITORY if package.startswith(("./", "../")) else self._modules
-            assert package.startswith("-") or (place / package).exists(), command
+        tool, _, *packages = shlex.split(command)
+        for package in packages:
+            plain = package.partition("[")[0]
+            if plain.startswith("."):
+                assert (REPOSITORY / plain).exists(), command
+            elif tool == "npm":
+                assert (self._modules / plain).exists(), command
+            else:
+                assert importlib.metadata.version(plain), command
 
     def _check_settings(self, text: str) -> None:
         folder = self._folder / "settings"

@@ -59,7 +59,7 @@ def following(
 @pytest.mark.parametrize("followed", FOLLOWED)
 def test_what_a_page_shows_is_what_happens(followed: str, following: dict[str, Future[str]]) -> None:
     """Its commands and programs run as they stand, and print what the page says."""
-    logs = following[followed].result(240)
+    logs = following[followed].result(300)
     for event in LOGGED.get(followed, ()):
         assert f'"event": "{event}"' in logs
 
