@@ -3,7 +3,7 @@
 The reader of these tests takes a block by its language:
 
     sh              the commands are run; `postroom serve`, `demo` and `listen`, `make run` and `curl -N` run on;
-                    what `pip install` and `npm install` name must be among the packages of the tests
+                    `pip install` and `npm install` name packages of the tests, `make` a target: these are not run
     python, js      a whole program is run, with the packages of the tests (`ws`, `socket.io-client`, .. for `js`)
     text            each line must have been printed by a command or a program, or be on the page that is open
     json            the same for a value: it may have more fields, and "…" is any value
