@@ -7,7 +7,7 @@ The reader of these tests takes a block by its language:
     python, js      a whole program is run, with the packages of the tests (`ws`, `socket.io-client`, .. for `js`)
     text            each line must have been printed by a command or a program, or be on the page that is open
     json            the same for a value: it may have more fields, and "…" is any value
-    toml            the settings must be ones that the router takes
+    toml            settings, which the router must take (`test_reference.py`)
     others          must be saved, or be tried by a test: `html`, `yaml`, `nginx`, ..
     none            a picture, never a command or code
 

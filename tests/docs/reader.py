@@ -17,8 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from server import settings
-
 from ..conftest import RouterProcess
 from ..nats_server import free_port
 from ..node import installed_modules
@@ -91,8 +89,6 @@ class Reader:
             self._expect(block.text)
         elif block.language == "json":
             self._expect_values(block.text)
-        elif block.language == "toml":
-            self._check_settings(block.text)
         elif block.language == "open":
             self._browser = self._browser or Browser()
             self._browser.open(self._localised(block.text))
@@ -207,14 +203,6 @@ class Reader:
                 assert (self._modules / plain).exists(), command
             else:
                 assert importlib.metadata.version(plain), command
-
-    def _check_settings(self, text: str) -> None:
-        folder = self._folder / "settings"
-        folder.mkdir(exist_ok=True)
-        (folder / "secret").write_text("a-secret-for-tests-of-forty-characters--")  # some name one
-        file = folder / "postroom.toml"
-        file.write_text(text)
-        settings.resolve(config=file)
 
     def _expect(self, text: str) -> None:
         for line in text.splitlines():

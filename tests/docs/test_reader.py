@@ -37,13 +37,11 @@ def test_what_a_page_shows_has_to_come(follow: Callable[[str], None]) -> None:
 
 
 def test_a_program_that_fails_fails_its_page(follow: Callable[[str], None], node_modules: Path) -> None:
-    """Commands, programs of both languages, and settings that the router refuses."""
+    """Commands, and programs of both languages."""
     assert node_modules
     for block in ("sh\nfalse", "python\n1 / 0", 'js\nimport "ws";\nthrow new Error("no")'):
         with pytest.raises(AssertionError):
             follow(f"```{block}\n```\n")
-    with pytest.raises(Exception, match="no_such_setting"):
-        follow("```toml\nno_such_setting = 1\n```\n")
 
 
 def test_a_package_that_nobody_has_fails_its_page(follow: Callable[[str], None]) -> None:
