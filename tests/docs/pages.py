@@ -48,8 +48,8 @@ READ = frozenset({"sh", "python", "js", "text", "json", "toml"})
 """Languages of blocks that the reader tries as they stand."""
 
 _STEP = re.compile(
-    r"^<!-- reader: (?P<order>stop(?: the router)?|open (?P<url>\S+)) -->$"
-    r"|(?:^<!-- (?:reader: save as (?P<save_as>\S+)|reader: (?P<runs_on>leave running)|tested by (?P<tested_by>\S+)"
+    r"^ *<!-- reader: (?P<order>stop(?: the router)?|open (?P<url>\S+)) -->$"
+    r"|(?:^ *<!-- (?:reader: save as (?P<save_as>\S+)|reader: (?P<runs_on>leave running)|tested by (?P<tested_by>\S+)"
     r"|not run: (?P<not_run>[^>]+)) -->\n)?"
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,

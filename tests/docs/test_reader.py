@@ -55,9 +55,10 @@ def test_what_is_written_wrongly_is_not_passed_over_in_silence(tmp_path: Path) -
     page.write_text(
         "<!-- not run: a reason -->\n\n```sh\nls\n```\n<!-- reader: fly -->\n~~~sh\nls\n~~~\n"
         "<!-- reader: save as a.py -->\n```python\npass\n```\n"
+        "1. In a list.\n\n   <!-- not run: a reason -->\n   ```sh\n   ls\n   ```\n"
     )
     assert overlooked(page) == ["<!-- not run: a reason -->", "<!-- reader: fly -->", "~~~sh", "~~~"]
-    assert [block.save_as for block in steps(page)] == ["", "a.py"]
+    assert [(block.save_as, block.not_run) for block in steps(page)] == [("", ""), ("a.py", ""), ("", "a reason")]
 
 
 def test_ids_and_times_may_differ_and_an_epoch_stays_what_it_was_at_first() -> None:
