@@ -13,7 +13,7 @@ import pytest
 from .pages import PAGES, READ, REPOSITORY, name, overlooked, steps
 from .reader import Reader
 
-AT_ONCE = 8
+AT_ONCE = 6
 FOLLOWED = tuple(name(page) for page in PAGES if any(block.followed for block in steps(page)))
 """Pages whose every block is run and whose every line of output must come."""
 
