@@ -43,9 +43,7 @@ class Names(AbstractResolver):
         found.set_running_or_notify_cancel()  # who waits may give up; the thread goes on to its end
         try:
             threading.Thread(target=look_up, name=f"postroom looks up {host}", daemon=True).start()
-        except (
-            RuntimeError
-        ):  # an interpreter that ends may start no more threads: at this time of its life it can block
+        except RuntimeError:  # an interpreter that ends starts no threads any more, and may block
             look_up()
         return [
             ResolveResult(
