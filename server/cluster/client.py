@@ -5,6 +5,7 @@ nats-py could connect again by itself; `link.Link` does, as it must know what wa
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,11 @@ class Access(NamedTuple):
 
 
 class Client(nats.aio.client.Client):
-    """nats-py's client, but for that it says nothing of itself in clear where TLS was asked for."""
+    """nats-py's client, but for two things.
+
+    It says nothing of itself in clear where TLS was asked for. And a ping stays behind what was said before it, where
+    nats-py's overtakes the subscriptions of the same turn: `flush` would end before the server knows of them.
+    """
 
     def _connect_command(self) -> bytes:
         assert self._current_server is not None
@@ -43,6 +48,13 @@ class Client(nats.aio.client.Client):
         if wanted and not self._server_info.get("tls_required"):
             raise nats.errors.Error("it does not ask for TLS, which this router does")
         return super()._connect_command()
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        if self._pending:
+            assert self._transport is not None
+            self._transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
+        await super()._send_ping(future)
 
 
 async def connect(

@@ -188,9 +188,11 @@ class Link:
             self._something_goes_out.set()
 
     def listen(self, subject: str, handle: Callable[[Msg], None]) -> Listening:
-        """Have each message on a subject handed to `handle`, from the next `settled` on."""
+        """Have each message on a subject handed to `handle`, from soon on; `settled` waits until it is so."""
         listening = Listening(self, subject, handle)
         self._listenings[listening] = None
+        if not self._new:
+            self._spawn(self._subscribe_new())
         self._new.append(listening)
         return listening
 
@@ -207,10 +209,7 @@ class Link:
         """
         client = self._up()
         try:
-            async with self._subscribing:
-                new, self._new = self._new, []
-                for listening in new:
-                    await self._subscribe(client, listening)
+            await self._subscribe_new()
             async with self._while_connected(CONNECT_S):
                 await client.flush()
         except _FAILURES as error:
@@ -347,6 +346,7 @@ class Link:
             again_s = _AGAIN_S[0] if loop.time() - up_at > _STEADY_S else min(_AGAIN_S[1], again_s * 2)
             self._client = await self._connect_again(again_s)
             self.trouble = None
+            self._spawn(self._subscribe_new())  # what came while it was connecting
             log.info("cluster_link_up", server=self._server())
             for call in self.on_up:
                 call()
@@ -391,6 +391,15 @@ class Link:
                     await client.close()
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(_AGAIN_S[1], wait_s * 2)
+
+    async def _subscribe_new(self) -> None:
+        """Tell the server what is listened to since it was told last; a new connection begins with all of it."""
+        async with self._subscribing:
+            client = self._client
+            if client is not None:
+                new, self._new = self._new, []
+                for listening in new:
+                    await self._subscribe(client, listening)
 
     async def _subscribe(self, client: Client, listening: Listening) -> None:
         if listening not in self._listenings:

@@ -160,6 +160,39 @@ async def test_what_was_listened_to_is_listened_to_on_the_next_server(tmp_path: 
             await until(lambda: heard == [b"before", b"after"])
 
 
+async def test_what_is_listened_to_is_soon_heard_whoever_waits_for_it(tmp_path: Path) -> None:
+    with nats_servers(tmp_path) as (server,):
+        await server.ready()
+        async with linked(Access((server.url,))) as here, linked(Access((server.url,))) as there:
+            heard = asyncio.Event()
+            here.listen("news", lambda _message: heard.set())
+
+            def said_again() -> bool:
+                there.send("news", b"")
+                return heard.is_set()
+
+            await until(said_again)
+
+
+async def test_once_it_is_settled_the_server_knows_what_is_listened_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question whether it does stays behind the subscription, on the wire too."""
+    with nats_servers(tmp_path) as (server,):
+        await server.ready()
+        async with linked(Access((server.url,))) as link:
+            assert link._client is not None
+            transport, written = link._client._transport, list[bytes]()
+            assert transport is not None
+            write, writelines = transport.write, transport.writelines
+            monkeypatch.setattr(transport, "write", lambda data: (written.append(data), write(data)))
+            monkeypatch.setattr(transport, "writelines", lambda lines: (written.extend(lines), writelines(lines)))
+            link.listen("news", lambda _message: None)
+            await link.settled()
+            said = b"".join(written)
+            assert 0 <= said.find(b"SUB news") < said.find(b"PING")
+
+
 async def test_a_server_that_does_not_move_is_left(tmp_path: Path) -> None:
     with nats_servers(tmp_path, 3) as servers:
         for server in servers:
