@@ -42,7 +42,7 @@ def test_several_processes_share_two_ports(tmp_path: Path, ports: tuple[str, ...
     ws, api, *_ = ports
     with Commands(tmp_path, {"POSTROOM_SECRET": SECRET}) as terminals:
         printed = terminals.start(f"{command.strip()} --port {ws} --api-port {api}", READY)
-        for line in adapted(banner, {"8000": ws, "8001": api}).splitlines():
+        for line in adapted(banner, {"8000": ws, "8001": api, "/home/you/postroom": str(tmp_path)}).splitlines():
             terminals.wait_for(f"^{re.escape(line)}$", printed)
     assert (tmp_path / "postroom-data" / "nats").is_dir()
 

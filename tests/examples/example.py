@@ -103,6 +103,6 @@ def running_example(
         code = example.stop()
         assert code == 0, example.complaints
         others = [line for line in example.complaints.splitlines() if warns_of is None or warns_of not in line]
-        assert others == []
+        assert others == [], example.complaints
     finally:
         example.stop()

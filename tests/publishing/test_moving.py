@@ -20,7 +20,7 @@ GUIDES = {"socketio": "move-from-python-socketio.md", "channels": "move-from-dja
 SERVERS = {
     "socketio/before_server.py": ("uvicorn before_server:app --port 0", r"running on (http://[\d.:]+)"),
     "socketio/after_server.py": ("uvicorn after_server:app --port 0", r"running on (http://[\d.:]+)"),
-    "channels/before_server.py": ("daphne -p 0 before_server:application", r"Listening on TCP address ([\d.:]+)"),
+    "channels/before_server.py": ("uvicorn before_server:application --port 0", r"running on (http://[\d.:]+)"),
     "channels/after_server.py": ("gunicorn -b 127.0.0.1:0 after_server", r"Listening at: (http://[\d.:]+)"),
 }
 PRINTED = "watching job 42\nstep 1 of 3\nstep 2 of 3\nstep 3 of 3\ndone: report.pdf\n"
@@ -32,7 +32,7 @@ async def seen(server: str, folder: Path, **environment: str) -> str:
     client = MOVING / server.replace("_server", "_client")
     python = {"PYTHONPATH": str((MOVING / server).parent), **environment}
     async with program(command, folder, **python) as serving:
-        app = f"http://{(await serving.says(address))[1].removeprefix('http://')}"
+        app = (await serving.says(address))[1]
         async with program(f"python {client}", folder, APP_URL=app, **python) as watching:
             await watching.says("watching job 42")
             async with httpx.AsyncClient(timeout=WAIT_S) as http:

@@ -1,6 +1,6 @@
 """Before: Django with Channels, whose consumers hold the clients' connections.
 
-daphne -p 8080 before_server:application
+uvicorn before_server:application --port 8080
 """
 
 from __future__ import annotations
