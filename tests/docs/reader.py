@@ -34,6 +34,8 @@ _ROUTER = re.compile(
     _VARIABLES + r"(?P<what>make run|postroom (?:serve|demo))\b(?P<arguments>.*?)(?: 2> (?P<log>\S+))?$"
 )
 _FOLLOWER = re.compile(_VARIABLES + r"(?:postroom listen |curl -N )")
+_ASKS_DEFAULT = re.compile(r"^ *(?:\w+=\S+ )*(?:curl|postroom) .*127\.0\.0\.1:800[01]\b", re.MULTILINE)
+"""Asks whoever listens where a router does by default, and that is none of the page's."""
 _DEMO = "--dev --plugin server.demo:plugin "
 
 
@@ -153,6 +155,7 @@ class Reader:
             return
         script = self._localised("\n".join(pending))
         pending.clear()
+        assert self._routers or not _ASKS_DEFAULT.search(script), f"the page has started no router yet: {script}"
         if re.search(r"^node ", script, re.MULTILINE):
             assert self._modules
         output = self._new_output()

@@ -44,6 +44,12 @@ def test_a_program_that_fails_fails_its_page(follow: Callable[[str], None], node
             follow(f"```{block}\n```\n")
 
 
+def test_a_page_that_has_started_no_router_asks_none(follow: Callable[[str], None]) -> None:
+    """Something else may listen at the usual address, and the page would be right by luck."""
+    with pytest.raises(AssertionError, match="no router yet"):
+        follow("```sh\ncurl http://127.0.0.1:8001/readyz || true\n```\n")
+
+
 def test_a_package_that_nobody_has_fails_its_page(follow: Callable[[str], None]) -> None:
     with pytest.raises(Exception, match="no-such-package"):
         follow("```sh\npip install no-such-package-of-ours\n```\n")
