@@ -19,6 +19,7 @@ FOLLOWED = tuple(name(page) for page in PAGES if any(block.followed for block in
 
 COMMANDS = ("$ ", "sudo ", "postroom ", "curl ", "pip ", "npm ", "docker ", "kubectl ", "systemctl ", "export ")
 CODE = re.compile(r"(import|from|def|async def|class|const|let|function|<!doctype|<script)\b.*\S")
+RUNS_ON = re.compile(r"\bpostroom (?:serve|demo|listen)\b|\bcurl -N ")
 FOUND_BY_NAME = {"conftest.py", "pytest.ini", "index.html"}
 """Files that a program uses without being told."""
 
@@ -87,6 +88,15 @@ def test_every_block_is_tried(page: Path) -> None:
             )
         elif block.followed and block.text and block.language != "open":
             assert block.language in READ, f"{name(page)}: who tries this? {block}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_what_runs_on_is_the_last_of_its_block(page: Path) -> None:
+    """Whoever pastes a block into one terminal would wait there for the commands below it."""
+    for block in steps(page):
+        if block.language == "sh":
+            early = [line for line in block.text.splitlines()[:-1] if RUNS_ON.search(line.partition("  #")[0])]
+            assert not early, f"{name(page)}: {early}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
