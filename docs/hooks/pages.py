@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _FOR_TESTS = re.compile(r"^ *<!-- (?:reader:|tested by|not run:)[^>]*-->\n", re.MULTILINE)
 _UNLIKE_CODE_HOSTS = re.compile(r"<p>[^<]*(?:```|\n *(?:[-*]|\d+\.) )")
 """What Python's Markdown makes of a list without an empty line before it, or of a block that it does not see."""
+_PICTURE = re.compile(r'(<div class="language-text highlight")>(.*?</pre>)', re.DOTALL)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -81,7 +83,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Page, **_: Any) -> str:
-    """Refuse a page that code hosts show in another way than this site.
+    """Refuse a page that code hosts show in another way than this site; say of each picture how wide it is.
 
     Raises:
         PluginError: It has a list or a block that Python's Markdown takes for text.
@@ -89,7 +91,13 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
     unlike = _UNLIKE_CODE_HOSTS.search(html)
     if unlike:
         raise PluginError(f"{page.file.src_uri}: put an empty line before this list or block: {unlike[0][-200:]}")
-    return html
+    return _PICTURE.sub(_with_columns, html)
+
+
+def _with_columns(picture: re.Match[str]) -> str:
+    text = unescape(re.sub(r"<[^>]+>", "", picture[2]))
+    columns = max(map(len, text.splitlines()), default=0)
+    return f'{picture[1]} style="--columns: {columns}">{picture[2]}'
 
 
 def _pages() -> Iterator[Path]:

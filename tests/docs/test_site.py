@@ -20,7 +20,7 @@ from playwright.async_api import expect
 from server.http.asyncapi import describe
 
 from ..integration.browser import Watched, browser_for_tests
-from .pages import DOCS, PAGES, REPOSITORY, name
+from .pages import DOCS, PAGES, REPOSITORY, name, steps
 
 BUILD_S = 60.0
 
@@ -110,6 +110,26 @@ def test_a_page_that_is_forgotten_and_a_link_that_leads_nowhere_end_the_build(tm
     done = build(repository, tmp_path / "site")
     assert done.returncode == 1
     assert "docs/forgotten.md: put an empty line before this list" in done.stderr
+
+
+def widest(page: Path) -> int:
+    """Return how wide the widest picture of a page is, in characters."""
+    pictures = (block.text for block in steps(page) if not block.language)
+    return max((len(line) for picture in pictures for line in picture.splitlines()), default=0)
+
+
+async def test_no_picture_is_cut_on_the_screen_of_a_laptop(address: str) -> None:
+    """The widest of all is written as small as it has to be; one that fits is as large as the others."""
+    page_of_widest = max(DOCS.rglob("*.md"), key=widest).relative_to(DOCS).with_suffix(".html")
+    async with browser_for_tests() as browser:
+        page = await browser.new_page(viewport={"width": 1280, "height": 800})
+        sizes = {}
+        for path in (page_of_widest.as_posix(), "tutorial.html"):
+            await page.goto(f"http://{address}/{path}")
+            picture = page.locator(".language-text code").first
+            assert await picture.evaluate("code => code.scrollWidth <= code.clientWidth"), path
+            sizes[path] = await picture.evaluate("code => parseFloat(getComputedStyle(code).fontSize)")
+        assert 9 <= sizes[page_of_widest.as_posix()] < sizes["tutorial.html"]
 
 
 async def test_the_site_can_be_read_and_searched_and_asks_no_other_host(address: str) -> None:
