@@ -14,7 +14,7 @@ const byId = (id) => document.getElementById(id);
 byId("room").textContent = room;
 
 // Where the router asks for tokens, `token` is a function that gets one from your own back end, with the page's cookies:
-// () => fetch("/token").then((answer) => answer.text()). It is asked again before the token ends.
+// () => fetch("/token", { method: "POST" }).then((answer) => answer.text()). It is asked again before the token ends.
 const client = new Client(url, { token: null });
 client.addEventListener("status", () => {
   byId("phase").textContent = client.phase;

@@ -65,7 +65,7 @@ async def test_clients_keep_their_tokens_fresh(
         return web.Response(text=issue_token(SECRET, "ada", "user", [], [], TTL_S))
 
     back_end = web.Application()
-    back_end.router.add_get("/token", token)
+    back_end.router.add_post("/token", token)
     async with serving(back_end) as here, running_router(token_warning_s=TTL_S - 1, token_grace_s=0) as router:
         url = router.addresses.ws_url
         socket = 'import { WebSocket } from "ws";\nglobalThis.WebSocket ??= WebSocket;\n'
