@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from postroom_client import Client, Custom, Event, Gap, Service, Subscription
+from postroom_client import Client, Custom, Event, Gap, PostroomError, Service, Subscription
 
 LOBBY = "chat:lobby"
 LONGEST = 500
@@ -42,7 +42,7 @@ class Clerk:
     async def follow(self, user: str) -> None:
         """Copy what the user says from now on, and what was said while no clerk was there."""
         async with self._turn:
-            if user in self._at_work:
+            if user in self._at_work and not self._at_work[user][1].done():
                 return
             # Some of the history was copied before. A copy has its original's id: the router takes it once.
             said = await self._client.subscribe(said_by(user), history=_HISTORY, kinds=["chat.said"], on_gap=_missed)
@@ -57,10 +57,14 @@ class Clerk:
                 await task
 
     async def _copy(self, user: str, said: Subscription) -> None:
-        async for event in said:
-            text = _fit(event)
-            if text is not None:
-                self._service.tell(Custom(LOBBY, "chat.message", {"from": user, "text": text}, event_id=event.id))
+        try:
+            async for event in said:
+                text = _fit(event)
+                if text is not None:
+                    self._service.tell(Custom(LOBBY, "chat.message", {"from": user, "text": text}, event_id=event.id))
+        except PostroomError as error:  # the buffer is full, for one: the router is away for long
+            log.warning("what %s says is not copied until the next token is asked for: %s", user, error)
+            await said.unsubscribe()
 
 
 def _fit(event: Event) -> str | None:

@@ -28,6 +28,9 @@ _logger = logging.getLogger("postroom_client")
 
 _services: weakref.WeakSet[Service] = weakref.WeakSet()
 
+_open: set[Service] = set()
+"""Those whose thread was started and that are not closed: what they hold is not forgotten with the last reference."""
+
 _left_to_parents: list[Sender] = []
 """Senders whose thread a fork did not copy. They stay as they are: the parent's loop waits on the same epoll instance,
 so tidying up here would take the parent's sockets from it."""
@@ -40,7 +43,7 @@ def _begin_in_child() -> None:
 
 @atexit.register
 def _say_what_is_lost() -> None:
-    for service in list(_services):
+    for service in list(_open):
         if events := service.pending:
             _logger.error("%d events are lost with this process: close the service %s", events, service)
 
@@ -188,6 +191,7 @@ class Service:
             self._closed = True
         if self._sender is not None:
             self._sender.stop()
+        _open.discard(self)
 
     async def aclose(self, timeout: float | None = None) -> None:
         """Do what `close` does without stopping the loop."""
@@ -219,6 +223,7 @@ class Service:
         """Begin anew in a process that was just forked."""
         if self._sender is not None:
             _left_to_parents.append(self._sender)
+        _open.discard(self)
         self._begin()
 
     def _add(self, message: Message, receipt: Future[Receipt] | None) -> Entry:
@@ -241,4 +246,5 @@ class Service:
                     self._request_timeout_s,
                     self._on_refused,
                 )
+                _open.add(self)
             return self._sender
