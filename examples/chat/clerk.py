@@ -8,6 +8,7 @@ whatever lies in it is hers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from postroom_client import Client, Custom, Event, Gap, PostroomError, Service, Subscription
@@ -64,7 +65,8 @@ class Clerk:
                     self._service.tell(Custom(LOBBY, "chat.message", {"from": user, "text": text}, event_id=event.id))
         except PostroomError as error:  # the buffer is full, for one: the router is away for long
             log.warning("what %s says is not copied until the next token is asked for: %s", user, error)
-            await said.unsubscribe()
+            with contextlib.suppress(PostroomError):
+                await said.unsubscribe()
 
 
 def _fit(event: Event) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 
 import postroom_client
 from examples.chat.clerk import LOBBY, Clerk, said_by
-from postroom_client import Client, CommandError, Service, Subscription
+from postroom_client import BufferFull, Client, CommandError, Message, Service, Subscription
 from server.app import Router
 
 from ..native_client import WAIT_S
@@ -53,6 +53,42 @@ async def test_what_was_said_while_no_clerk_was_there_is_copied_and_nothing_twic
         assert await at_work(guarded_router, token, ADA, "one", ada, lobby) == [f"{ADA}: one"]
         await ada.publish(said_by(ADA), "chat.said", {"text": "two", "from": "bob"})
         assert await at_work(guarded_router, token, ADA, "three", ada, lobby) == [f"{ADA}: two", f"{ADA}: three"]
+
+
+class OnceFull(Service):
+    """A service that has no room for the first event."""
+
+    full = True
+
+    def tell(self, message: Message) -> str:
+        """Take the event, but not the first."""
+        if self.full:
+            self.full = False
+            raise BufferFull(1, 1)
+        return super().tell(message)
+
+
+async def test_a_clerk_that_had_to_stop_copies_what_was_said_when_it_is_asked_again(
+    guarded_router: Router, token: Tokens, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The page asks for tokens again and again, and each time the clerk is to follow."""
+    addresses, service_token = guarded_router.addresses, token("clerk", "service", rooms=(said_by("*"),))
+    async with (
+        asyncio.timeout(WAIT_S),
+        connecting(guarded_router, ADA, token) as ada,
+        OnceFull(addresses.api_url, token=service_token) as service,
+        postroom_client.connect(addresses.ws_url, token=service_token, proxy=None) as client,
+    ):
+        lobby = await ada.subscribe(LOBBY)
+        clerk = Clerk(client, service)
+        await ada.publish(said_by(ADA), "chat.said", {"text": "one"})
+        hearing = asyncio.create_task(anext(lobby))
+        while not hearing.done():
+            await clerk.follow(ADA)
+            await asyncio.wait([hearing], timeout=0.05)
+        assert hearing.result().data == {"from": ADA, "text": "one"}
+        assert f"what {ADA} says is not copied" in caplog.text
+        await clerk.leave(ADA)
 
 
 @pytest.mark.parametrize("data", [{}, {"text": 7}, {"text": "  "}, {"text": "a" * 501}])
