@@ -18,11 +18,13 @@ def serve_page(app: FastAPI, folder: Path) -> None:
     """Serve a folder's page; call it last, as the folder answers for whatever has no route.
 
     The page comes with the router's own client, so that it needs nothing from the router's API port, which is for
-    services and stays inside. The policy lets it load from here and connect to here and to the router only.
+    services and stays inside. The policy lets it load from here and connect to here and to the router only: by http,
+    too, as the client asks there why it was refused a WebSocket.
     """
     socket = os.environ["POSTROOM_URL"].removesuffix("/v1/ws")
+    router = f"{socket} {socket.replace('ws', 'http', 1)}"
     policy = (
-        f"default-src 'self'; connect-src 'self' {socket}; img-src data:; "
+        f"default-src 'self'; connect-src 'self' {router}; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
