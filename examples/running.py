@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 _PORTS = range(20_000, 32_000)
 """Below those that the system gives to outgoing connections, one of which would keep a router from coming back."""
+_untried = iter(random.sample(_PORTS, len(_PORTS)))
 START_S = 30.0
 STOP_S = 15.0
 POSTROOM = [sys.executable, "-P", "-m", "server.cli"]
@@ -116,8 +117,8 @@ class Addresses(NamedTuple):
 
 
 def free_port() -> int:
-    """Return a port that nobody uses now."""
-    for port in random.sample(_PORTS, 100):
+    """Return a port that nobody uses now: another one each time, as what was returned may not be in use yet."""
+    for port in _untried:
         if _why_not(port) is None:
             return port
     raise SystemExit("there is no free port")

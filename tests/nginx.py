@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from .nats_server import free_port
+from .ports import free_port
 
 __all__ = ["CONFIGURATION", "Proxy", "binary", "running_nginx", "serving", "wait_until_it_listens"]
 

@@ -19,7 +19,8 @@ from server.cluster.client import Access
 from server.cluster.link import ApiError, Link, LinkDown, NotAnswered
 
 from ..certificates import make_certificate
-from ..nats_server import NatsServer, free_port, nats_servers
+from ..nats_server import NatsServer, nats_servers
+from ..ports import free_port
 from .logs import until
 
 PASSWORD = "a-password-for-tests"

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..conftest import RouterProcess
-from ..nats_server import free_port
 from ..node import installed_modules
+from ..ports import free_port
 from .pages import REPOSITORY, Block, steps
 from .shown import Shown
 from .tab import Browser

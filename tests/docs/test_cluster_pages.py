@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import SECRET
-from ..nats_server import free_port
+from ..ports import free_port
 from .commands import Commands, adapted
 from .taken import taken
 

@@ -24,8 +24,8 @@ import postroom_client
 from ..certificates import make_certificate
 from ..conftest import SECRET, RouterProcess
 from ..native_client import WAIT_S, NativeClient
-from ..nats_server import free_port
 from ..nginx import serving, wait_until_it_listens
+from ..ports import free_port
 from .taken import taken
 
 PAGE = "how-to/proxy.md"

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from examples.running import free_port
-
 from ..docs.pages import REPOSITORY, steps
+from ..ports import free_port
 
 __all__ = ["Example", "running_example"]
 

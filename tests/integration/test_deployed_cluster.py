@@ -18,8 +18,9 @@ import pytest
 
 from ..conftest import SECRET, RouterProcess
 from ..native_client import WAIT_S, NativeClient
-from ..nats_server import binary, free_port
+from ..nats_server import binary
 from ..nginx import Proxy, running_nginx
+from ..ports import free_port
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nats.conf"
 PASSWORD = "0123456789abcdef"
