@@ -19,11 +19,14 @@ WAIT_S = 30.0
 
 
 def adapted(text: str, changes: Mapping[str, str]) -> str:
-    """Return a text of a page with the addresses and files of this machine; each of them is in it."""
-    for shown, real in changes.items():
+    """Return a text of a page with the addresses and files of this machine; each of them is in it.
+
+    All at once: what stands for one may hold the figures of another.
+    """
+    for shown in changes:
         assert shown in text, f"{shown!r} is not in {text!r}"
-        text = text.replace(shown, real)
-    return text
+    pattern = "|".join(map(re.escape, sorted(changes, key=len, reverse=True)))
+    return re.sub(pattern, lambda match: changes[match[0]], text)
 
 
 class Commands:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from . import reader
+from .commands import adapted
 from .pages import overlooked, steps
 from .shown import Shown
 
@@ -77,3 +78,11 @@ def test_ids_and_times_may_differ_and_an_epoch_stays_what_it_was_at_first() -> N
     assert not shown.line("6c25bd00f339:2", "bbbbbbbbbbbb:2")
     assert not shown.value({"offset": 7.0}, ['{"offset": 7}'])
     assert not shown.value([1], ["[1, 2]"])
+
+
+def test_a_port_of_this_machine_is_not_taken_for_one_of_the_page() -> None:
+    """Whatever its figures are; the longer of two that begin alike is meant."""
+    changes = {"--port 8000": "--port 18001", "8001": "12345", "80": "1", "8080": "2"}
+    assert adapted("--port 8000 --api-port 8001 80 8080", changes) == "--port 18001 --api-port 12345 1 2"
+    with pytest.raises(AssertionError, match="'9000' is not in"):
+        adapted("--port 8000", {"9000": "1"})
