@@ -5,11 +5,11 @@ A page of any site can make its visitor's browser connect to the router; only th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import structlog
 
+from .setting_values import is_origin
 from .settings import Settings
 
 __all__ = ["OriginPolicy"]
@@ -18,8 +18,6 @@ log = structlog.get_logger("postroom.origins")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _MOST_SHOWN = 80
-_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
-"""What may stand in a command that somebody copies from a message."""
 
 
 class OriginPolicy:
@@ -67,7 +65,7 @@ class OriginPolicy:
                 "It was opened as a file, or in a frame without rights. Serve it, for example with `python3 -m "
                 "http.server 8080 --bind 127.0.0.1`, and name its new origin to the router, in POSTROOM_ORIGINS."
             )
-        if len(origin) > _MOST_SHOWN or not _ORIGIN.fullmatch(origin):
+        if len(origin) > _MOST_SHOWN or not is_origin(origin):
             return "No browser sends this for a page that POSTROOM_ORIGINS could allow."
         if self._origins:
             return f"To allow them, start the router with {origin} added to POSTROOM_ORIGINS (`origins`)."

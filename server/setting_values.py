@@ -19,6 +19,7 @@ __all__ = [
     "complaint",
     "convert",
     "is_loopback",
+    "is_origin",
     "read_secret",
     "without_password",
 ]
@@ -34,7 +35,8 @@ MAKE_SECRET = 'export POSTROOM_SECRET=$(python3 -c "import secrets; print(secret
 
 _LONGEST_SECRET = 65_536
 
-_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?\Z")
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?\Z")
+_DEFAULT_PORT = re.compile(r"http://.*:80\Z|https://.*:443\Z")
 _NATS_SCHEMES = ("nats", "tls", "ws", "wss")
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 _NODE = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
@@ -82,6 +84,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_origin(text: str) -> bool:
+    """Tell whether browsers send this as the origin of a page that they got over HTTP; it is safe in a shell, too."""
+    return _ORIGIN.match(text) is not None and _DEFAULT_PORT.match(text) is None
 
 
 def read_secret(path: Path) -> str:
@@ -173,7 +180,7 @@ def _check_jwks_url(value: object) -> str | None:
 def _check_origins(value: object) -> str | None:
     assert isinstance(value, tuple)
     for origin in value:
-        if not _ORIGIN.match(origin) or re.match(r"http://.*:80\Z|https://.*:443\Z", origin):
+        if not is_origin(origin):
             return (
                 f"{origin!r} is not an origin as browsers send it: scheme, host in lower case and a port that is "
                 "not the default one, without a path; for example https://app.example.com"

@@ -104,7 +104,9 @@ async def test_a_page_of_any_other_origin_may_not_connect(dev: bool) -> None:
         ({}, "https://pages.example.com", "POSTROOM_ORIGINS=https://pages.example.com (`origins`)"),
         ({"origins": (ALLOWED,)}, "http://localhost:5173", "http://localhost:5173 added to POSTROOM_ORIGINS"),
         ({"dev": True}, "null", "python3 -m http.server 8080 --bind 127.0.0.1"),
+        ({}, "http://my_app:3000", "POSTROOM_ORIGINS=http://my_app:3000 (`origins`)"),
         ({"dev": True}, "http://x;reboot", "No browser sends this"),
+        ({"dev": True}, "http://127.0.0.1:80", "No browser sends this"),
     ],
 )
 async def test_a_refused_page_and_the_log_say_how_to_allow_it(
