@@ -30,6 +30,7 @@ const FINAL = {
   4410: "the token expired, and `token` is no function that renews it",
 };
 const WHY_MS = 3_000;
+const MOST_SAID = 400; // characters of an answer's text that a reason repeats
 const REFUSED_WHY = "is a router there, is this its WebSocket port, and may this page connect?";
 const NO_WEBSOCKET =
   "this JavaScript has no WebSocket. Take Node 22 or newer, or give it one: `npm install ws`, " +
@@ -987,7 +988,8 @@ async function refusal(url) {
   try {
     const asked = { credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(WHY_MS) };
     const answer = await fetch(url.replace(/^ws/, "http"), asked);
-    return answer.status === 403 ? (await answer.text()).trim() : "";
+    const plain = answer.headers.get("Content-Type")?.startsWith("text/plain"); // a page of a proxy's says nothing
+    return answer.status === 403 && plain ? (await answer.text()).slice(0, MOST_SAID).trim() : "";
   } catch {
     return ""; // nobody is there, or somebody who lets no page read why
   }

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from postroom_client import Custom, Progress, Service, Session
 from postroom_client.testing import RouterProcess
@@ -137,6 +137,21 @@ async def test_a_page_of_an_origin_that_is_not_allowed_is_told_what_to_do(page: 
         router.start()
         await page.reload()
         await expect(page.locator("#phase")).to_have_text("open")
+
+
+async def test_a_page_of_a_proxy_is_no_reason(page: Page, origin: str, tmp_path: Path):
+    """Only plain text is shown; without it the client says what it says of any connection that did not come about."""
+    with RouterProcess(tmp_path, settings={"dev": True}) as router:
+
+        async def as_a_proxy(route: Route) -> None:
+            any_page = {"Access-Control-Allow-Origin": "*"}
+            await route.fulfill(status=403, content_type="text/html", headers=any_page, body="<h1>Forbidden</h1>")
+
+        await page.route(f"http{router.url.removeprefix('ws')}", as_a_proxy)
+        query = urlencode({"api": router.api_url, "ws": router.url, "room": "session:1"})
+        await page.goto(f"{origin}/?{query}")
+        await expect(page.locator("#reason")).to_contain_text("no WebSocket connection to")
+        await expect(page.locator("#reason")).not_to_contain_text("Forbidden")
 
 
 async def test_the_console_says_why_the_router_does_not_let_it_connect(page: Page, tmp_path: Path):
