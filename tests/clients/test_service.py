@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -418,14 +419,22 @@ def test_a_url_that_is_not_http_is_refused_at_once(url: str):
         Service(url)
 
 
-async def test_a_service_whose_router_is_not_there_says_so_once(caplog: pytest.LogCaptureFixture):
+def test_a_service_whose_router_is_not_there_says_so_once(caplog: pytest.LogCaptureFixture):
     """A program that only waits would not say why; the more attempts there are, the less is new about them."""
     caplog.set_level(logging.INFO)
-    async with Service("http://127.0.0.1:9", backoff=QUICK, close_timeout_s=0.01) as service:
-        with pytest.raises(CommandTimeout):
-            await service.ask(Progress("session:1", 1), timeout=0.3)
-    waiting = [record for record in caplog.records if "events wait" in record.getMessage()]
-    assert len(waiting) > 1
-    (warning,) = [record for record in waiting if record.levelno == logging.WARNING]
-    assert "http://127.0.0.1:9/v1/publish" in warning.getMessage()
+
+    def waiting() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if "events wait" in record.getMessage()]
+
+    with socket.socket() as nobody:  # bound, and not listening
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        with Service(url, backoff=QUICK, close_timeout_s=0.01) as service:
+            service.tell(Progress("session:1", 1))
+            deadline = time.monotonic() + BOUND_S
+            while len(waiting()) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+    (warning,) = [record for record in waiting() if record.levelno == logging.WARNING]
+    assert f"{url}/v1/publish" in warning.getMessage()
     assert "is this the port of its HTTP API" in warning.getMessage()
