@@ -123,7 +123,7 @@ def password_of(example: Example) -> str:
 async def test_a_job_is_watched_by_its_owner_alone_and_through_a_reload(browser: Browser, tmp_path: Path) -> None:
     """The bar goes on where the job is; how it ended is there for who comes later."""
     async with used(browser, "fastapi_progress", tmp_path, 2) as (_, ada, bob):
-        await ada.route("**/jobs", ask_for_few)
+        await ada.route("**/jobs", ask_for_others)
         await ada.click("#start")
         await expect(ada.locator("#percent")).to_have_text(SOME)
         await ada.reload()
@@ -131,16 +131,16 @@ async def test_a_job_is_watched_by_its_owner_alone_and_through_a_reload(browser:
         await expect(ada.locator("#percent")).to_have_text(SOME)
         await bob.goto(ada.url)
         await expect(bob.locator("#problem")).to_contain_text("forbidden")
-        await expect(ada.locator("#end")).to_contain_text("8 files in")
+        await expect(ada.locator("#end")).to_contain_text("24 files in")
         await expect(ada.locator("#bar")).to_have_attribute("value", "100")
         await ada.reload()
-        await expect(ada.locator("#end")).to_contain_text("8 files in")
+        await expect(ada.locator("#end")).to_contain_text("24 files in")
         await ada.click("#start-broken")
         await expect(ada.locator("#end")).to_have_text("photo-5.jpg is no picture")
         await expect(ada.locator("#status")).to_have_text("failed")
 
 
-async def ask_for_few(route: Route) -> None:
-    """Have the job be a short one."""
+async def ask_for_others(route: Route) -> None:
+    """Have a job that ends badly be short, and the other long enough to be looked at in between."""
     asked = json.loads(route.request.post_data or "{}")
-    await route.continue_(post_data=json.dumps({**asked, "files": 8}))
+    await route.continue_(post_data=json.dumps({**asked, "files": 8 if asked["one_is_broken"] else 24}))
