@@ -72,6 +72,13 @@ class Follower:
             text = text.replace(shown, real)
         (self.folder / name).write_text(text)
 
+    def paces(self, step_s: float) -> None:
+        """Have each step of the job take this long from now on."""
+        job = self.folder / "my-page" / "job.py"
+        text, places = re.subn(r"time\.sleep\([\d.]+\)", f"time.sleep({step_s})", job.read_text())
+        assert places == 1
+        job.write_text(text)
+
     def serves(self, command: str) -> None:
         """Start a router where the last one was, with the journal that is there."""
         log = self.folder / f"router-{len(self.routers)}.log"
@@ -157,6 +164,7 @@ async def test_the_tutorials_page_follows_its_job_through_everything(
     await expect(page.locator("#percent")).to_have_text("100 %")
     await page.evaluate(WATCH)
 
+    follower.paces(0.25)  # the router is to be stopped in the middle of it
     follower.reads(JOB)
     with follower.works() as job:
         await bar_between(page, 20, 60)
@@ -170,6 +178,7 @@ async def test_the_tutorials_page_follows_its_job_through_everything(
     await ended(page, 44)
     assert "The router says: draining" in await page.locator("#events").inner_text()
 
+    follower.paces(0.1)
     follower.reads("postroom serve --dev --plugin examples.mishap:cut")
     follower.routers[-1].stop()
     follower.serves("postroom serve --dev --plugin examples.mishap:cut")
