@@ -25,7 +25,7 @@ from .building import REPOSITORY, Packages
 
 CLIENT = REPOSITORY / "clients" / "python"
 FOR_USERS = {"cluster", "workers", "otel"}
-FOR_DEVELOPERS = {"bench", "docs", "examples", "fuzz", "test"}
+FOR_DEVELOPERS = {"bench", "examples", "fuzz", "test"}
 INFO = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
 
 
