@@ -40,7 +40,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     sections: dict[str, list[Any]] = {}
     named = set()
     into: list[Any] = []
-    for match in _HEADING.finditer(_MAP.read_text(encoding="utf-8").partition("\n## ")[2].join(("## ", ""))):
+    _, _, map_ = _MAP.read_text(encoding="utf-8").partition("\n## ")
+    for match in _HEADING.finditer(f"## {map_}"):
         if match["level"] == "##":
             into = sections.setdefault(match["title"], [])
         elif match["level"]:

@@ -77,13 +77,6 @@ class Program:
         assert match, self.printed
         return match
 
-    async def stop(self) -> str:
-        """Stop it as an operator does, and return what it printed."""
-        self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(WAIT_S):
-            await self.process.wait()
-        return self.printed
-
 
 def done(command: str, folder: Path, **environment: str) -> str:
     """Run a command to its end, which has to be a good one, and return what it printed."""
