@@ -77,6 +77,11 @@ class Program:
         assert match, self.printed
         return match
 
+    async def ends(self) -> int:
+        """Wait for its end, and return its exit code."""
+        async with asyncio.timeout(WAIT_S):
+            return await self.process.wait()
+
 
 def done(command: str, folder: Path, **environment: str) -> str:
     """Run a command to its end, which has to be a good one, and return what it printed."""

@@ -90,4 +90,4 @@ async def test_forked_processes_publish_say_things_once_in_two_runs_and_what_wai
     await worker.program.says("Warm shutdown")
     await worker.postroom.start_router()
     await assert_event(session, "session", status="started", within_s=WAIT_S)
-    assert await worker.program.process.wait() == 0
+    assert await worker.program.ends() == 0

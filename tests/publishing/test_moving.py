@@ -38,7 +38,7 @@ async def seen(server: str, folder: Path, **environment: str) -> str:
             async with httpx.AsyncClient(timeout=WAIT_S) as http:
                 (await http.post(f"{app}/jobs/42")).raise_for_status()
             await watching.says("done")
-            assert await watching.process.wait() == 0, watching.printed
+            assert await watching.ends() == 0, watching.printed
             return watching.printed
 
 
