@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -258,12 +259,13 @@ class Reader:
             time.sleep(0.05)
 
     def leave(self) -> None:
-        """Stop whatever runs."""
-        if self._browser is not None:
-            self._browser.close()
-        self._stop_listening()
-        for router in self._routers:
-            router.stop()
+        """Stop whatever runs; what ends badly keeps none of the others."""
+        with ExitStack() as stack:
+            for router in self._routers:
+                stack.callback(router.stop)
+            stack.callback(self._stop_listening)
+            if self._browser is not None:
+                stack.callback(self._browser.close)
 
     def _stop_listening(self) -> None:
         running = [*self._listeners, *self._left_running]

@@ -92,9 +92,11 @@ def _build(source: Path, target: Path) -> None:
         )
         for project in (".", "clients/python")
     ]
-    for build in builds:
-        try:
+    try:
+        for build in builds:
             printed, _ = build.communicate(timeout=BUILD_S)
-        finally:
+            assert build.returncode == 0, printed
+    finally:
+        for build in builds:
             build.kill()
-        assert build.returncode == 0, printed
+            build.communicate()
