@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,9 +17,10 @@ from playwright.async_api import expect
 from server.http.asyncapi import describe
 
 from ..integration.browser import Watched, browser_for_tests
+from ..served import served
 from .pages import DOCS, PAGES, REPOSITORY, name, steps
 
-BUILD_S = 60.0
+BUILD_S = 180.0
 
 
 def build(repository: Path, site: Path) -> subprocess.CompletedProcess[str]:
@@ -49,17 +47,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def address(site: Path) -> Iterator[str]:
     """Where the site can be read."""
-
-    class Silent(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=str(site))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(site) as address:
+        yield address
 
 
 def test_every_page_of_the_documentation_is_in_the_site(site: Path) -> None:
@@ -125,7 +114,7 @@ async def test_no_picture_is_cut_on_the_screen_of_a_laptop(address: str) -> None
         page = await browser.new_page(viewport={"width": 1280, "height": 800})
         sizes = {}
         for path in (page_of_widest.as_posix(), "tutorial.html"):
-            await page.goto(f"http://{address}/{path}")
+            await page.goto(f"{address}/{path}")
             picture = page.locator(".language-text code").first
             assert await picture.evaluate("code => code.scrollWidth <= code.clientWidth"), path
             sizes[path] = await picture.evaluate("code => parseFloat(getComputedStyle(code).fontSize)")
@@ -137,8 +126,8 @@ async def test_the_site_can_be_read_and_searched_and_asks_no_other_host(address:
     first = (DOCS / "index.md").read_text().partition("\n")[0].removeprefix("# ")
     async with browser_for_tests() as browser:
         page = await browser.new_page()
-        watched = Watched(page, {address})
-        await page.goto(f"http://{address}/")
+        watched = Watched(page, {address.removeprefix("http://")})
+        await page.goto(f"{address}/")
         await expect(page.locator("h1")).to_contain_text(first)
         await page.get_by_role("textbox", name="Search").fill("supervisor journal")
         await page.locator(".md-search-result__link", has_text="Supervisor journal").first.click()

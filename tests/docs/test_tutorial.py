@@ -6,12 +6,8 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,6 +15,7 @@ from playwright.async_api import Page, expect
 
 from ..conftest import RouterProcess
 from ..integration.browser import Watched, browser_for_tests
+from ..served import served
 from .pages import DOCS, REPOSITORY, steps
 
 TUTORIAL = DOCS / "tutorial.md"
@@ -35,11 +32,6 @@ WATCH = """() => {
   new MutationObserver(look).observe(phase, { childList: true });
 }"""
 """Writes down what the page says of its connection, each time that changes: for a moment, some of it."""
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
 
 
 class Follower:
@@ -115,13 +107,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def origin(folder: Path) -> Iterator[str]:
     """The page's folder, served as `python -m http.server` does."""
-    handler = partial(_Quiet, directory=str(folder / "my-page"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(folder / "my-page") as origin:
+        yield origin
 
 
 @pytest.fixture

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import re
-import threading
 from collections.abc import AsyncIterator, Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -20,6 +16,7 @@ from postroom_client import Custom, Progress, Service, Session
 from postroom_client.testing import RouterProcess
 from postroom_client.testing._line import line
 
+from ..served import served
 from .browser import WAIT_MS, Watched, browser_for_tests
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "browser"
@@ -44,20 +41,11 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     await context.close()
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def origin() -> Iterator[str]:
     """The example's folder, served as `python -m http.server` does."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(EXAMPLE))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(EXAMPLE) as origin:
+        yield origin
 
 
 @pytest.fixture(scope="module")
