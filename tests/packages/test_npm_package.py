@@ -13,10 +13,9 @@ import pytest
 import postroom_client
 
 from ..conftest import RouterProcess
-from ..docs.pages import steps
+from ..docs.taken import taken
 from .building import REPOSITORY, Packages
 
-PAGE = REPOSITORY / "docs/how-to/install.md"
 SOURCE = REPOSITORY / "clients/javascript"
 FILES = {"LICENSE", "README.md", "package.json", "postroom.d.ts", "postroom.js"}
 NPM_S = 60.0
@@ -63,11 +62,11 @@ def tarball(node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="module")
 def application(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's, with the package installed as the page says."""
-    (block,) = [block for block in steps(PAGE) if block.tested_by.endswith("::test_node_imports_it")]
+    (commands,) = taken("how-to/install.md", "test_node_imports_it")
     folder = tmp_path_factory.mktemp("application")
     (folder / "dist").symlink_to(tarball.parent)
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
-    done = run("bash", "-ec", block.text, cwd=folder)
+    done = run("bash", "-ec", commands, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
 
