@@ -59,7 +59,7 @@ class OriginPolicy:
         return f"Pages from {origin[:_MOST_SHOWN]!r} may not connect. {self._advice(origin, hostname)}"
 
     def _advice(self, origin: str, hostname: str) -> str:
-        """Return what to do so that pages of this origin may connect. Names nothing that is not known to who asks."""
+        """Return what to do so that pages of this origin may connect. Any page may read it: it lists no others."""
         if origin == "null":
             return (
                 "It was opened as a file, or in a frame without rights. Serve it, for example with `python3 -m "
