@@ -176,11 +176,25 @@ async def test_retry_after_is_honoured(api: ScriptedApi, service: Service):
     assert time.monotonic() - began >= 0.3
 
 
-async def test_closing_waits_for_no_long_delay_but_for_the_one_that_the_router_named(api: ScriptedApi):
-    class Long(Backoff):
-        def delay_s(self, attempt: int, uniform: object = None) -> float:
-            return 3600.0
+class Long(Backoff):
+    """Waits for an hour."""
 
+    def delay_s(self, attempt: int, uniform: object = None) -> float:
+        return 3600.0
+
+
+async def test_closing_waits_for_no_room_that_is_held_back_for_long(api: ScriptedApi):
+    api.answers = [lambda events: results([item_error("journal_unavailable", True)])]
+    service = Service(api.url, backoff=Long(floor_s=0.005), close_timeout_s=BOUND_S)
+    held = service.tell(Progress("session:1", 1))
+    await api.requested.wait()
+    await service.ask(Progress("session:2", 1), timeout=BOUND_S)
+    assert service.pending == 1
+    await service.aclose()
+    assert api.committed["session:1"] == [held]
+
+
+async def test_closing_waits_for_no_long_delay_but_for_the_one_that_the_router_named(api: ScriptedApi):
     api.answers = [problem(503, "busy", True), problem(503, "busy", True, **{"Retry-After": "0.3"})]
     service = Service(api.url, backoff=Long(floor_s=0.005), close_timeout_s=BOUND_S)
     event_id = service.tell(Progress("session:1", 1))

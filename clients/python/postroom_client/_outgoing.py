@@ -69,6 +69,13 @@ class Entry:
         return True
 
 
+class _Hold(msgspec.Struct, frozen=True):
+    """Until when nothing is sent to a room, and until when not even in a hurry."""
+
+    until: float
+    in_a_hurry: float
+
+
 class Batch(msgspec.Struct, frozen=True):
     """What to do next: send these, or wait."""
 
@@ -97,7 +104,7 @@ class Outgoing:
         self._some_settled = threading.Condition(self._lock)
         self._queue: deque[Entry] = deque()
         self._sending: list[Entry] = []
-        self._held_until: dict[str, float] = {}
+        self._held: dict[str, _Hold] = {}
         self._bytes = 0
         self._closed = False
 
@@ -129,7 +136,7 @@ class Outgoing:
         let go.
         """
         with self._lock:
-            self._held_until = {room: until for room, until in self._held_until.items() if until > now}
+            self._held = {room: hold for room, hold in self._held.items() if hold.until > now}
             passed: list[Entry] = []
             size_bytes = 0
             while self._queue and len(self._sending) < MAX_BATCH_EVENTS:
@@ -137,7 +144,7 @@ class Outgoing:
                 if entry.receipt is not None and entry.receipt.cancelled():
                     self._settle(self._queue.popleft())
                     continue
-                if entry.room in self._held_until:
+                if entry.room in self._held:
                     passed.append(self._queue.popleft())
                     continue
                 size_bytes += len(entry.body)
@@ -149,7 +156,7 @@ class Outgoing:
             self._queue.extendleft(reversed(passed))
             wait_s = None
             if passed and not self._sending:
-                wait_s = min(self._held_until[entry.room] for entry in passed) - now
+                wait_s = min(self._held[entry.room].until for entry in passed) - now
             return Batch(list(self._sending), wait_s)
 
     def settle(self, entry: Entry) -> None:
@@ -166,10 +173,16 @@ class Outgoing:
             self._sending = [entry for entry in self._sending if id(entry) not in sent]
             self._queue.extendleft(reversed(again))
 
-    def hold(self, room: str, until: float) -> None:
-        """Send nothing to a room before a time."""
+    def hold(self, room: str, until: float, in_a_hurry: float) -> None:
+        """Send nothing to a room before a time; after `hurry`, before the other one."""
         with self._lock:
-            self._held_until[room] = max(until, self._held_until.get(room, until))
+            before = self._held.get(room, _Hold(until, in_a_hurry))
+            self._held[room] = _Hold(max(until, before.until), max(in_a_hurry, before.in_a_hurry))
+
+    def hurry(self) -> None:
+        """Hold rooms that are held no longer than in a hurry."""
+        with self._lock:
+            self._held = {room: _Hold(hold.in_a_hurry, hold.in_a_hurry) for room, hold in self._held.items()}
 
     def close(self) -> None:
         """Take nothing more."""

@@ -95,7 +95,7 @@ class Sender:
 
     def hurry(self) -> None:
         """From now on wait as briefly as the back-off allows: the end is near. Any thread."""
-        self._call(self._hurried.set)
+        self._call(self._hurry)
 
     def stop(self) -> None:
         """Stop after the request that is under way was given up, and wait for the thread. Any thread but its own."""
@@ -110,6 +110,11 @@ class Sender:
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
+
+    def _hurry(self) -> None:
+        self._hurried.set()
+        self._outgoing.hurry()
+        self._wake.set()
 
     def _interrupt(self) -> None:
         self._main.cancel()
@@ -224,8 +229,8 @@ class Sender:
                 self._outgoing.settle(entry)
             elif outcome.temporary and not (outcome.code in _INTERNAL and self._fails(entry)):
                 entry.attempts += 1
-                delay_s = max(self._backoff_s(entry.attempts), _retry_after_s(outcome))
-                self._outgoing.hold(entry.room, time.monotonic() + delay_s)
+                now, told_s = time.monotonic(), _retry_after_s(outcome)
+                self._outgoing.hold(entry.room, now + max(self._backoff_s(entry.attempts), told_s), now + told_s)
                 again.append(entry)
             else:
                 self._refuse(entry, outcome)
