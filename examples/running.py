@@ -43,6 +43,8 @@ class Processes:
         for ends in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(ends, _as_ctrl_c)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has background jobs ignore it
+        others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+        os.environ["no_proxy"] = ",".join(filter(None, (others, "127.0.0.1")))  # all of it is on this machine
         return self
 
     def __exit__(
