@@ -17,7 +17,8 @@ __all__ = ["OriginPolicy"]
 log = structlog.get_logger("postroom.origins")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_MOST_SHOWN = 80
+_MOST_SHOWN = 280
+"""Characters: an origin whose host is as long as a name can be (RFC 1035, 2.3.4) is shown as a whole."""
 
 
 class OriginPolicy:

@@ -30,7 +30,7 @@ const FINAL = {
   4410: "the token expired, and `token` is no function that renews it",
 };
 const WHY_MS = 3_000;
-const MOST_SAID = 400; // characters of an answer's text that a reason repeats
+const MOST_SAID = 1_000; // characters of an answer's text that a reason repeats
 const REFUSED_WHY = "is a router there, is this its WebSocket port, and may this page connect?";
 const NO_WEBSOCKET =
   "this JavaScript has no WebSocket. Take Node 22 or newer, or give it one: `npm install ws`, " +

@@ -17,6 +17,7 @@ from ..native_client import NativeClient
 from ..raw_client import RawClient
 
 ALLOWED = "https://app.example.com"
+LONG = ".".join(["a" * 61] * 4)
 
 
 async def status(router: Router, *headers: str, path: str = "/v1/ws", host: str | None = None) -> int:
@@ -104,6 +105,7 @@ async def test_a_page_of_any_other_origin_may_not_connect(dev: bool) -> None:
         ({}, "https://pages.example.com", "POSTROOM_ORIGINS=https://pages.example.com (`origins`)"),
         ({"origins": (ALLOWED,)}, "http://localhost:5173", "http://localhost:5173 added to POSTROOM_ORIGINS"),
         ({"dev": True}, "null", "python3 -m http.server 8080 --bind 127.0.0.1"),
+        ({}, f"https://{LONG}", f"POSTROOM_ORIGINS=https://{LONG} (`origins`)"),
         ({}, "http://my_app:3000", "POSTROOM_ORIGINS=http://my_app:3000 (`origins`)"),
         ({"dev": True}, "http://x;reboot", "No browser sends this"),
         ({"dev": True}, "http://127.0.0.1:80", "No browser sends this"),

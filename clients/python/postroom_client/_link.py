@@ -53,7 +53,7 @@ _logger = logging.getLogger("postroom_client")
 
 _WELCOME_TIMEOUT_S = 10.0
 _BETWEEN_RENEWALS_S = 5.0
-_MOST_SAID = 400
+_MOST_SAID = 1000
 """Characters of an answer's text that an error repeats."""
 
 
