@@ -41,6 +41,8 @@ setup: $(USABLE)
 $(USABLE): setup.cfg pyproject.toml clients/python/pyproject.toml
 	@test -n "$(PYTHON)" && command -v "$(PYTHON)" >/dev/null || \
 	  { echo "There is no Python here$(if $(PYTHON), by the name of $(PYTHON)). Postroom needs 3.11 or newer: install it, or name yours: make run PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c '' || \
+	  { echo "$(PYTHON) does not run here. Postroom needs Python 3.11 or newer: name yours: make run PYTHON=/path/to/python3"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is $$("$(PYTHON)" -V), and Postroom needs 3.11 or newer: install it, or name yours: make run PYTHON=/path/to/python3"; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \

@@ -78,5 +78,5 @@ class OriginPolicy:
             )
         return (
             f"To allow them, start the router with POSTROOM_ORIGINS={origin} (`origins`). With a list, only the list "
-            "counts: add the origins of all pages that are to connect."
+            "counts: add the origins of all pages that are to connect, the console's as well."
         )

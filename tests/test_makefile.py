@@ -40,6 +40,11 @@ def test_without_python_it_says_what_is_needed(tmp_path: Path) -> None:
     refused(tmp_path, "python3.99", "There is no Python here by the name of python3.99.")
 
 
+def test_with_a_python_that_does_not_run_it_says_so(tmp_path: Path) -> None:
+    """As the stand-ins of version managers do not, where that version is not installed."""
+    refused(tmp_path, stand_in(tmp_path, '"-c ") exit 127'), "./python does not run here.", "make run PYTHON=")
+
+
 def test_with_an_old_python_it_says_which_one_it_found(tmp_path: Path) -> None:
     python = stand_in(tmp_path, "*version_info*) exit 1", "-V) echo Python 3.9.2")
     refused(tmp_path, python, "./python is Python 3.9.2, and Postroom needs 3.11 or newer")

@@ -31,7 +31,8 @@ def listen(
     """Print the events of rooms as they come.
 
     One a line, until Ctrl-C. Comes back by itself when the connection breaks, and misses nothing that the router
-    still has. What is not an event goes to stderr: where it is connected, breaks, and events that are gone.
+    still has; where none answers in the first 5 s it gives up. What is not an event goes to stderr: where it is
+    connected, breaks, and events that are gone.
 
     \b
     Examples:

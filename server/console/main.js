@@ -180,11 +180,11 @@ function banner() {
   if (draining && phase === "open") {
     text = "The router is draining: it takes nothing new and is about to stop.";
   } else if (phase === "waiting" || (phase === "connecting" && reason)) {
-    const why = draining ? "it was drained and is not back yet" : reason;
+    const why = draining ? "it was drained and is not back yet" : reason.replace(/\.$/, "");
     text = `Disconnected from the router: ${why}. What is shown is old. This page tries again by itself.`;
     more.push(el("span", { id: "countdown" }), button("Try now", () => link.client.retryNow()));
   } else if (phase === "ended" && !link.login) {
-    text = `Disconnected for good: ${reason}. What is shown is old.`;
+    text = `Disconnected for good: ${reason.replace(/\.$/, "")}. What is shown is old.`;
     more.push(button("Connect again", () => link.start()));
   } else if (expiring) {
     text = "Your token is about to expire. Put a new one in its place to stay connected.";
