@@ -876,6 +876,7 @@ class Link extends EventTarget {
       socket.onerror = ({ message }) => message && trouble && (trouble = `${trouble}: ${message}`);
       socket.onclose = async ({ code, reason }) => {
         const refused = trouble && this.welcome === null ? await refusal(socket.url) : "";
+        if (refused && refused !== this.reason) console.warn(`Postroom: ${refused}`); // to who writes the page, once
         over(this.#closed(code, refused || trouble || reason));
       };
     }).finally(() => timers.forEach((timer) => clearTimeout(timer)));

@@ -49,7 +49,9 @@ class Watched:
 
     def _heard(self, kind: str, text: str) -> None:
         # That a request was refused or not answered is what some tests are about, and the page says it itself.
-        if kind in ("error", "warning") and not text.startswith(("Failed to load resource", "WebSocket connection to")):
+        if kind in ("error", "warning") and not text.startswith(
+            ("Failed to load resource", "WebSocket connection to", "Postroom: ")
+        ):
             self.complaints.append(text)
 
     def _asked(self, request: Request) -> None:

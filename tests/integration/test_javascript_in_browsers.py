@@ -115,8 +115,9 @@ async def test_a_page_of_an_origin_that_is_not_allowed_is_told_what_to_do(page: 
     """Browsers say that it failed, and not why: the client asks. The command that it shows lets the page in."""
     with RouterProcess(tmp_path, settings={"dev": True}) as router:
         query = urlencode({"api": router.api_url, "ws": router.url, "room": "session:1"})
-        await page.goto(f"{origin}/?{query}")
         command = f"POSTROOM_ORIGINS={origin},{router.api_url} postroom serve --dev"
+        async with page.expect_console_message(lambda message: command in message.text):
+            await page.goto(f"{origin}/?{query}")
         await expect(page.locator("#reason")).to_contain_text(command)
         assert f'"event": "origin_refused", "logger": "postroom.origins", "origin": "{origin}"' in router.log
         assert command in router.log
