@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-STYLE = Path(__file__).parent / "page.css"
+SHARED = Path(__file__).parent
 
 
 def serve_page(app: FastAPI, folder: Path) -> None:
@@ -41,7 +41,8 @@ def serve_page(app: FastAPI, folder: Path) -> None:
             return Response(module.read(), media_type="text/javascript")
 
     @app.get("/page.css")
-    def style() -> FileResponse:
-        return FileResponse(STYLE)
+    @app.get("/page.js")
+    def shared(request: Request) -> FileResponse:
+        return FileResponse(SHARED / request.url.path.removeprefix("/"))
 
     app.mount("/", StaticFiles(directory=folder, html=True))

@@ -1,24 +1,10 @@
 // The desk's page: what the room's state says is open, and what happens, for everybody who is logged in.
 
+import { LoggedOut, byId, element, freshToken, post, showPhase } from "/page.js";
 import { Client, CommandError } from "/postroom.js";
 
 const DESK = "desk:shop";
 const MOST_SHOWN = 50;
-const byId = (id) => document.getElementById(id);
-
-/** Ask our back end, which knows us by its cookie. */
-async function post(path, body) {
-  const headers = { "Content-Type": "application/json" };
-  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body ?? {}) });
-  if (answer.status === 401) throw new LoggedOut();
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(typeof content.detail === "string" ? content.detail : `refused (${answer.status})`);
-  return content;
-}
-
-class LoggedOut extends Error {
-  message = "log in first";
-}
 
 async function start() {
   let pass;
@@ -55,15 +41,6 @@ async function open(url) {
     line(time, `Nobody acknowledged it: ${data.title} (${data.escalated_from?.room ?? "role:admin"})`, "escalated");
   });
   await showState(client);
-}
-
-async function freshToken() {
-  try {
-    return (await post("/token")).token;
-  } catch (error) {
-    if (error instanceof LoggedOut) location.reload(); // our back end knows us no longer
-    throw error; // else it may be away for a moment: the client tries again
-  }
 }
 
 /** Show what the room's state holds: whatever we missed, it is true. Alerts stay in it until somebody acknowledges. */
@@ -120,21 +97,7 @@ function line(time, text, kind = "") {
   while (byId("feed").children.length > MOST_SHOWN) byId("feed").lastChild.remove();
 }
 
-function showPhase({ phase, reason }) {
-  byId("phase").hidden = false;
-  byId("phase").dataset.phase = phase;
-  byId("phase").textContent = phase === "open" ? "connected" : `${phase} ${reason}`;
-}
-
 const clock = (time) => new Date(time).toLocaleTimeString();
-
-/** What comes from elsewhere becomes text, never markup. */
-function element(tag, text, kind = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  made.className = kind;
-  return made;
-}
 
 byId("login").onsubmit = async (submitted) => {
   submitted.preventDefault();

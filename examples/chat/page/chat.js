@@ -1,25 +1,11 @@
 // The chat's page: reads the lobby, says things in a room of one's own, and asks who is here.
 
+import { LoggedOut, byId, element, freshToken, post, showPhase } from "/page.js";
 import { Client } from "/postroom.js";
 
 const LOBBY = "chat:lobby";
 const ASK_WHO_MS = 2000;
 const MOST_SHOWN = 300;
-const byId = (id) => document.getElementById(id);
-
-/** Ask our back end, which knows us by its cookie. */
-async function post(path, body) {
-  const headers = { "Content-Type": "application/json" };
-  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body ?? {}) });
-  if (answer.status === 401) throw new LoggedOut();
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(typeof content.detail === "string" ? content.detail : `refused (${answer.status})`);
-  return content;
-}
-
-class LoggedOut extends Error {
-  message = "log in first";
-}
 
 /** What is shown of a user: `ada` of `ada.5e1f09c2`. */
 const nameOf = (user) => user.split(".")[0];
@@ -61,15 +47,6 @@ async function enter(me, url) {
   byId("text").focus();
 }
 
-async function freshToken() {
-  try {
-    return (await post("/token")).token;
-  } catch (error) {
-    if (error instanceof LoggedOut) location.reload(); // our back end knows us no longer
-    throw error; // else it may be away for a moment: the client tries again
-  }
-}
-
 /** Publish to `from:me`, the one room that our token allows; the message comes back in the lobby, with our name. */
 async function say(client, me) {
   const text = byId("text").value.trim();
@@ -105,20 +82,6 @@ function append(line) {
   byId("messages").append(line);
   while (byId("messages").children.length > MOST_SHOWN) byId("messages").firstChild.remove();
   line.scrollIntoView({ block: "nearest" });
-}
-
-function showPhase({ phase, reason }) {
-  byId("phase").hidden = false;
-  byId("phase").dataset.phase = phase;
-  byId("phase").textContent = phase === "open" ? "connected" : `${phase} ${reason}`;
-}
-
-/** What comes from elsewhere becomes text, never markup. */
-function element(tag, text, kind = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  made.className = kind;
-  return made;
 }
 
 byId("login").onsubmit = async (submitted) => {

@@ -1,22 +1,13 @@
 // The job's page: starts a job, and follows its session, whose name is kept behind the # of the page's address.
 
+import { byId, post, showPhase } from "/page.js";
 import { CommandError, connect } from "/postroom.js";
-
-const byId = (id) => document.getElementById(id);
-
-/** Ask our back end, which knows us by its cookie. */
-async function post(path, body) {
-  const headers = { "Content-Type": "application/json" };
-  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body ?? {}) });
-  if (!answer.ok) throw new Error(`${path} was refused (${answer.status})`);
-  return answer.json();
-}
 
 const { url } = await post("/visit");
 // The client asks for a token for every connection, and for a fresh one before that ends.
 const client = await connect(url, { token: async () => (await post("/visit")).token });
-client.addEventListener("status", showPhase);
-showPhase();
+client.addEventListener("status", () => showPhase(client));
+showPhase(client);
 
 let watched = null;
 
@@ -73,11 +64,6 @@ function showStatus(status, { result, reason }) {
   if (status !== "started") byId("left").textContent = "";
   const done = result ? `${result.files} files in ${result.took_s.toFixed(1)} s` : "";
   byId("end").textContent = reason ?? done;
-}
-
-function showPhase() {
-  byId("phase").dataset.phase = client.phase;
-  byId("phase").textContent = client.phase === "open" ? "connected" : `${client.phase} ${client.reason}`;
 }
 
 byId("start").onclick = () => start(false);
